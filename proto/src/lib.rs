@@ -1,0 +1,37 @@
+//! The gRPC contract of ridegate, one package per audience.
+//!
+//! The `.proto` files beside this crate are the contract; everything here is generated from them.
+
+macro_rules! package {
+    ($name:literal) => {
+        #[allow(missing_docs, clippy::pedantic, reason = "generated from the .proto files, documented there")]
+        mod generated {
+            tonic::include_proto!($name);
+        }
+        pub use generated::*;
+    };
+}
+
+/// What validators and station computers call.
+pub mod validator {
+    /// Version 1.
+    pub mod v1 {
+        package!("ridegate.validator.v1");
+    }
+}
+
+/// What partner city systems and payment apps call.
+pub mod partner {
+    /// Version 1.
+    pub mod v1 {
+        package!("ridegate.partner.v1");
+    }
+}
+
+/// What the health authority serves and the gateway calls.
+pub mod authority {
+    /// Version 1.
+    pub mod v1 {
+        package!("ridegate.authority.v1");
+    }
+}
