@@ -1,0 +1,35 @@
+//! What was verified need not be verified again.
+
+use std::sync::Arc;
+
+use crate::{UnixSeconds, sm2::PublicKey};
+
+/// Names the part of a code that its issuer signed, and the root it was verified under: a SHA-256 over both, so
+/// that nobody can find another code with the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LevelsId(pub [u8; 32]);
+
+/// Remembers issuer levels: codes whose root and issuer signatures were found good, with the rider's key they
+/// vouch for.
+///
+/// Everything else (times, trust, revocation) is checked again for every code, so forgetting costs time only
+/// and remembering too long costs nothing but memory.
+pub trait IssuerMemory {
+    /// The rider's key, if these levels were verified before.
+    fn recall(&self, levels: &LevelsId) -> Option<Arc<PublicKey>>;
+
+    /// Both upper signatures were just verified; worth keeping until `until`.
+    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>, until: UnixSeconds);
+}
+
+/// Remembers nothing: every code costs all its signatures.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMemory;
+
+impl IssuerMemory for NoMemory {
+    fn recall(&self, _: &LevelsId) -> Option<Arc<PublicKey>> {
+        None
+    }
+
+    fn remember(&self, _: LevelsId, _: Arc<PublicKey>, _: UnixSeconds) {}
+}

@@ -1,0 +1,57 @@
+//! The profiles that come with the gateway. Their keys are test keys: production loads its own.
+
+use thiserror::Error;
+
+use crate::{MotTrust, PartnerConflict, Partners, Profile, ProfileError, TrustError};
+
+const PROFILES: [&str; 6] = [
+    include_str!("../partners/yikatong.toml"),
+    include_str!("../partners/beijing-bus.toml"),
+    include_str!("../partners/alipay.toml"),
+    include_str!("../partners/guangzhou-metro.toml"),
+    include_str!("../partners/hohhot-metro.toml"),
+    include_str!("../partners/chongqing-metro.toml"),
+];
+
+const MOT_TRUST: &str = include_str!("../partners/mot-trust.toml");
+
+/// What ships does not load; a test keeps this from happening.
+#[derive(Debug, Error)]
+pub enum ShippedError {
+    /// A profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The MOT roots.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Two profiles.
+    #[error(transparent)]
+    Conflict(#[from] PartnerConflict),
+}
+
+impl Partners {
+    /// The partners that ship with the gateway, with test keys throughout.
+    pub fn shipped() -> Result<Self, ShippedError> {
+        Ok(Self::new(Profile::shipped()?, MotTrust::from_toml(MOT_TRUST)?)?)
+    }
+}
+
+impl Profile {
+    /// The profiles that ship with the gateway.
+    pub fn shipped() -> Result<Vec<Self>, ProfileError> {
+        PROFILES.into_iter().map(Self::from_toml).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ships_loads_and_says_that_it_is_for_tests() {
+        let partners = Partners::shipped().unwrap();
+        assert_eq!(partners.iter().count(), 6);
+        assert!(partners.iter().all(|profile| profile.test));
+        assert!(partners.has_test_keys());
+    }
+}
