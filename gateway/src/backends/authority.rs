@@ -1,0 +1,244 @@
+//! The health authority, over gRPC.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+use ridegate_proto::authority::v1::{self as wire, health_authority_client::HealthAuthorityClient};
+use thiserror::Error;
+use tokio::time::timeout;
+use tonic::{
+    Code, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+
+use crate::domain::facts::{Facts, HealthState, PopupNumber, Report, Subject, Test, TestResult};
+
+/// Most subjects in one call.
+pub const MAX_BATCH: usize = 256;
+
+/// A client that connects by itself, and again.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    client: HealthAuthorityClient<Channel>,
+    exchange_timeout: Duration,
+}
+
+/// No answer that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AuthorityError {
+    /// Not there, or an error of its own.
+    #[error("the health authority is not available")]
+    Unavailable,
+    /// No answer in time.
+    #[error("the health authority did not answer in time")]
+    TimedOut,
+    /// An answer against its contract.
+    #[error("the health authority's answer breaks its contract: {0}")]
+    WrongAnswer(&'static str),
+}
+
+/// What an authorization code came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exchanged {
+    /// The subject it stands for.
+    Subject(Subject),
+    /// No such code.
+    Unknown,
+    /// Used before, under another key.
+    Used,
+}
+
+/// Why a watch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchError {
+    /// The cursor is too old.
+    CursorLost,
+    /// Anything else.
+    Down,
+}
+
+/// One message of a watch.
+#[derive(Debug)]
+pub struct Next {
+    /// Where to go on from.
+    pub cursor: String,
+    /// What changed.
+    pub change: Change,
+}
+
+/// What changed.
+#[derive(Debug)]
+pub enum Change {
+    /// Nothing: every change up to now was sent.
+    None,
+    /// A subject's facts.
+    Facts(Subject, Facts),
+    /// Something that breaks the contract.
+    Unreadable,
+}
+
+/// A running watch.
+#[derive(Debug)]
+pub struct Changes(Streaming<wire::WatchChangesResponse>);
+
+impl Authority {
+    /// A client for this endpoint. Connects when first needed.
+    pub fn new(endpoint: Endpoint, exchange_timeout: Duration) -> Self {
+        let endpoint = endpoint
+            .connect_timeout(Duration::from_secs(1))
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(2))
+            .keep_alive_while_idle(true);
+        Self { client: HealthAuthorityClient::new(endpoint.connect_lazy()), exchange_timeout }
+    }
+
+    /// The facts of one subject; `None` if nothing is known.
+    pub async fn lookup(&self, subject: &Subject, cap: Duration) -> Result<Option<Facts>, AuthorityError> {
+        let request = wire::LookupRequest { subject: subject.expose().to_owned() };
+        match within(cap, self.client.clone().lookup(request)).await {
+            Ok(response) => facts(response.facts).map(Some),
+            Err(Failure::Status(Code::NotFound)) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The facts of up to [`MAX_BATCH`] subjects. One that breaks the contract spoils only its own answer.
+    pub async fn batch_lookup(
+        &self,
+        subjects: &[Subject],
+        cap: Duration,
+    ) -> HashMap<Subject, Result<Option<Facts>, AuthorityError>> {
+        let names = subjects.iter().map(|subject| subject.expose().to_owned()).collect();
+        let request = wire::BatchLookupRequest { subjects: names };
+        let response = match within(cap, self.client.clone().batch_lookup(request)).await {
+            Ok(response) => response,
+            Err(failure) => {
+                let error = AuthorityError::from(failure);
+                return subjects.iter().map(|subject| (subject.clone(), Err(error))).collect();
+            }
+        };
+        let mut answers: HashMap<_, _> = subjects.iter().map(|subject| (subject.clone(), Ok(None))).collect();
+        for result in response.results {
+            if let Some(answer) = answers.get_mut(&Subject::new(result.subject)) {
+                *answer = facts(result.facts).map(Some);
+            }
+        }
+        answers
+    }
+
+    /// Exchanges an authorization code for its subject. The same code with the same key gives the same again.
+    pub async fn exchange(&self, code: &str, idempotency_key: &str) -> Result<Exchanged, AuthorityError> {
+        let request = wire::ExchangeAuthorizationRequest {
+            authorization_code: code.to_owned(),
+            idempotency_key: idempotency_key.to_owned(),
+        };
+        match within(self.exchange_timeout, self.client.clone().exchange_authorization(request)).await {
+            Ok(response) if response.subject.is_empty() => {
+                Err(AuthorityError::WrongAnswer("subject is empty"))
+            }
+            Ok(response) => Ok(Exchanged::Subject(Subject::new(response.subject))),
+            Err(Failure::Status(Code::NotFound)) => Ok(Exchanged::Unknown),
+            Err(Failure::Status(Code::FailedPrecondition)) => Ok(Exchanged::Used),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Follows changes from a cursor on; from now if it is empty.
+    pub async fn watch(&self, cursor: String) -> Result<Changes, WatchError> {
+        let response = self.client.clone().watch_changes(wire::WatchChangesRequest { cursor }).await;
+        response.map(|response| Changes(response.into_inner())).map_err(|status| WatchError::from(&status))
+    }
+}
+
+impl Changes {
+    /// The next message.
+    pub async fn next(&mut self) -> Result<Next, WatchError> {
+        let message = self.0.message().await.map_err(|status| WatchError::from(&status))?;
+        let message = message.ok_or(WatchError::Down)?;
+        let change = match message.change {
+            None => Change::None,
+            Some(wire::SubjectFacts { subject, facts: stated }) => match facts(stated) {
+                Ok(facts) if !subject.is_empty() => Change::Facts(Subject::new(subject), facts),
+                Ok(_) | Err(_) => Change::Unreadable,
+            },
+        };
+        Ok(Next { cursor: message.cursor, change })
+    }
+}
+
+enum Failure {
+    TimedOut,
+    Status(Code),
+}
+
+async fn within<T>(
+    cap: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, Failure> {
+    match timeout(cap, call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(Failure::Status(status.code())),
+        Err(_) => Err(Failure::TimedOut),
+    }
+}
+
+impl From<Failure> for AuthorityError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::TimedOut | Failure::Status(Code::DeadlineExceeded) => Self::TimedOut,
+            Failure::Status(_) => Self::Unavailable,
+        }
+    }
+}
+
+impl From<&Status> for WatchError {
+    fn from(status: &Status) -> Self {
+        if status.code() == Code::OutOfRange { Self::CursorLost } else { Self::Down }
+    }
+}
+
+const fn wrong(what: &'static str) -> AuthorityError {
+    AuthorityError::WrongAnswer(what)
+}
+
+/// Reads facts. What breaks the contract is no answer: a guess could let somebody through.
+fn facts(stated: Option<wire::Facts>) -> Result<Facts, AuthorityError> {
+    let stated = stated.ok_or(wrong("facts are absent"))?;
+    Ok(Facts {
+        state: state(&stated)?,
+        exempt: stated.exempt,
+        tests: stated.tests.into_iter().map(test).collect::<Result<_, _>>()?,
+        as_of: time(stated.as_of)?.ok_or(wrong("as_of is absent"))?,
+    })
+}
+
+fn state(stated: &wire::Facts) -> Result<HealthState, AuthorityError> {
+    match stated.state() {
+        wire::HealthState::Green => Ok(HealthState::Green),
+        wire::HealthState::Yellow => Ok(HealthState::Yellow),
+        wire::HealthState::Red => Ok(HealthState::Red),
+        wire::HealthState::Popup => Ok(HealthState::Popup {
+            number: PopupNumber::new(stated.popup).ok_or(wrong("popup is not 1 to 5"))?,
+            raised_at: time(stated.popup_raised_at)?,
+        }),
+        wire::HealthState::Unspecified => Err(wrong("state is absent or unknown")),
+    }
+}
+
+fn test(stated: wire::Test) -> Result<Test, AuthorityError> {
+    let result = match stated.result() {
+        wire::TestResult::Negative => TestResult::Negative,
+        wire::TestResult::Positive => TestResult::Positive,
+        wire::TestResult::Pending => return Ok(Test::Pending { sampled_at: time(stated.sampled_at)? }),
+        wire::TestResult::Unspecified => return Err(wrong("a test's result is absent or unknown")),
+    };
+    let reported_at = time(stated.reported_at)?.ok_or(wrong("a test's reported_at is absent"))?;
+    Ok(Test::Reported(Report { result, sampled_at: time(stated.sampled_at)?, reported_at }))
+}
+
+fn time(stated: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, AuthorityError> {
+    stated
+        .map(|at| Timestamp::new(at.seconds, at.nanos).map_err(|_| wrong("a time is out of range")))
+        .transpose()
+}

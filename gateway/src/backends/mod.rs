@@ -1,0 +1,5 @@
+//! What lies behind the gateway. These files, and no others, know what it is made of.
+
+pub mod authority;
+pub mod memory;
+pub mod sqlite;

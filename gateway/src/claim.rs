@@ -1,0 +1,301 @@
+//! The claim on a code: shown for the first time, again by the same reader, or used up.
+//!
+//! The formats have no one-time mark. The claim's identity is (partner, issuer, account, generated at, in or out),
+//! never a hash of the payload: an ECDSA signature can be turned into another valid one without the key, and
+//! uncovered bytes can be changed at will.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use ridegate_adapters::{RideCode, mot::FUTURE_SKEW_S};
+use uuid::Uuid;
+
+use crate::{
+    admission::tap::Tap,
+    backends::memory::ClaimTable,
+    domain::verdict::Verdict,
+    keyring::{Keyring, Pseudonym, Use},
+    road::Finding,
+};
+
+/// One showing of a code. Tags are keyed: no device, place or request in clear (D35).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Showing {
+    device: Pseudonym,
+    request: Pseudonym,
+    verdict_id: Uuid,
+    at: Timestamp,
+}
+
+impl Showing {
+    pub(crate) const fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+/// A claim: the showing that made it, and its outcome as soon as there is one.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    first: Showing,
+    outcome: Option<Finding>,
+    until: Timestamp,
+}
+
+/// What a claim means for the next showing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ruling {
+    /// The first time, or as good as: only ALLOW uses a code up.
+    Fresh,
+    /// The same tap again: a retry, or a reader that read twice.
+    Repeat {
+        /// The first verdict's id.
+        first: Uuid,
+        /// Its outcome. `None`: not decided yet, so decide afresh.
+        outcome: Option<Finding>,
+    },
+    /// Somebody else, somewhere else, or too late.
+    Replayed,
+}
+
+/// The rule itself: what `claim` means for `next`.
+pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruling {
+    let same_device = claim.first.device == next.device;
+    let retry = same_device && claim.first.request == next.request;
+    let read_twice = same_device && next.at.duration_since(claim.first.at) <= double_read;
+    if retry || read_twice {
+        return Ruling::Repeat { first: claim.first.verdict_id, outcome: claim.outcome };
+    }
+    match &claim.outcome {
+        Some(finding) if matches!(finding.verdict, Verdict::Inspect(_)) => Ruling::Fresh,
+        // Used up, or being decided at this moment: of fifty gates at once, one is fresh.
+        Some(_) | None => Ruling::Replayed,
+    }
+}
+
+impl Claim {
+    /// A claim made by `first`, not decided yet.
+    pub const fn new(first: Showing, until: Timestamp) -> Self {
+        Self { first, outcome: None, until }
+    }
+
+    /// Whether its code could not be used any more.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now > self.until
+    }
+
+    /// Whether `showing` made it.
+    pub(crate) fn is_of(&self, verdict_id: Uuid) -> bool {
+        self.first.verdict_id == verdict_id
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        self.outcome.is_none()
+    }
+
+    /// Records an outcome. ALLOW, once given, stays: the code is used up.
+    pub(crate) fn record(&mut self, finding: Finding) {
+        let used_up = self.outcome.as_ref().is_some_and(|known| matches!(known.verdict, Verdict::Allow(_)));
+        if !used_up {
+            self.outcome = Some(finding);
+        }
+    }
+}
+
+/// Takes claims.
+#[derive(Debug, Clone)]
+pub struct Claims {
+    table: Arc<ClaimTable>,
+    keys: Arc<Keyring>,
+    double_read: SignedDuration,
+}
+
+/// What taking a claim came to.
+#[derive(Debug)]
+pub enum Taken {
+    /// Decide.
+    Fresh(Fresh),
+    /// Say the same again.
+    Repeat {
+        /// The first verdict's id.
+        first: Uuid,
+        /// What it said.
+        outcome: Finding,
+    },
+    /// Refuse.
+    Replayed,
+}
+
+impl Claims {
+    /// Claims in this process.
+    pub fn new(keys: Arc<Keyring>, double_read: SignedDuration) -> Self {
+        Self { table: Arc::new(ClaimTable::default()), keys, double_read }
+    }
+
+    /// Takes the claim on `code` for this tap, atomically.
+    pub fn take(&self, code: RideCode, tap: &Tap, verdict_id: Uuid, now: Timestamp) -> Taken {
+        let key = self.key(&code, tap);
+        let showing = Showing {
+            device: self.keys.pseudonym(Use::Claim, &tap.device.parts()),
+            request: self.keys.pseudonym(Use::Claim, &[tap.request_id.as_bytes()]),
+            verdict_id,
+            at: now,
+        };
+        // As long as the code could be shown, by the most generous clock.
+        let until = Timestamp::from_second(code.expires_at.plus(i64::from(FUTURE_SKEW_S)).0)
+            .unwrap_or(Timestamp::MAX);
+        let fresh = |claim_of, retry_of| Fresh {
+            code,
+            key,
+            claim_of,
+            retry_of,
+            table: Arc::clone(&self.table),
+            settled: false,
+        };
+        match self.table.take(key, showing, until, self.double_read) {
+            Ruling::Fresh => Taken::Fresh(fresh(verdict_id, None)),
+            Ruling::Repeat { first, outcome: None } => Taken::Fresh(fresh(first, Some(first))),
+            Ruling::Repeat { first, outcome: Some(outcome) } => Taken::Repeat { first, outcome },
+            Ruling::Replayed => Taken::Replayed,
+        }
+    }
+
+    fn key(&self, code: &RideCode, tap: &Tap) -> Pseudonym {
+        let way = if tap.passage.direction.is_in() { b"i" } else { b"o" };
+        self.keys.pseudonym(
+            Use::Claim,
+            &[
+                code.partner.as_str().as_bytes(),
+                code.issuer.to_string().as_bytes(),
+                code.account.expose().as_bytes(),
+                &code.generated_at.0.to_be_bytes(),
+                way,
+            ],
+        )
+    }
+}
+
+/// A code whose claim was taken: the proof that it may be decided. Dropped without an outcome (the caller went
+/// away), it gives the code back unused.
+#[derive(Debug)]
+pub struct Fresh {
+    code: RideCode,
+    key: Pseudonym,
+    claim_of: Uuid,
+    retry_of: Option<Uuid>,
+    table: Arc<ClaimTable>,
+    settled: bool,
+}
+
+impl Fresh {
+    /// The code.
+    pub const fn code(&self) -> &RideCode {
+        &self.code
+    }
+
+    /// The first verdict's id, if this decides a repeated tap afresh.
+    pub const fn retry_of(&self) -> Option<Uuid> {
+        self.retry_of
+    }
+
+    /// Records the outcome.
+    pub fn settle(mut self, finding: Finding) {
+        self.settled = true;
+        self.table.record(&self.key, self.claim_of, finding);
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if !self.settled && self.retry_of.is_none() {
+            self.table.release(&self.key, self.claim_of);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        decide::{Evidence, decide},
+        passage::{Direction, Passage},
+        policy::Policy,
+        verdict::Inspect,
+    };
+
+    const DOUBLE_READ: SignedDuration = SignedDuration::from_secs(3);
+
+    fn showing(device: u8, request: u8, second: i64) -> Showing {
+        Showing {
+            device: Pseudonym([device; 32]),
+            request: Pseudonym([request; 32]),
+            verdict_id: Uuid::from_u128(u128::from(device) << 8 | u128::from(request)),
+            at: Timestamp::from_second(second).unwrap(),
+        }
+    }
+
+    fn finding(verdict: Verdict) -> Finding {
+        Finding { verdict, evidence_as_of: None, degraded: None }
+    }
+
+    fn allow() -> Finding {
+        let passage = Passage { direction: Direction::Exit, location: String::new() };
+        finding(
+            decide(&Policy::beijing_2022().unwrap(), Timestamp::UNIX_EPOCH, &passage, Evidence::NotAsked)
+                .verdict,
+        )
+    }
+
+    fn inspect() -> Finding {
+        finding(Verdict::Inspect(Inspect::TestOverdue))
+    }
+
+    fn claim(outcome: Option<Finding>) -> Claim {
+        Claim { first: showing(1, 1, 100), outcome, until: Timestamp::from_second(200).unwrap() }
+    }
+
+    #[track_caller]
+    fn check(outcome: Option<Finding>, next: &Showing, expect: &str) {
+        let got = match judge(&claim(outcome), next, DOUBLE_READ) {
+            Ruling::Fresh => "fresh",
+            Ruling::Repeat { first, outcome: Some(_) } if first == showing(1, 1, 0).verdict_id => {
+                "same verdict"
+            }
+            Ruling::Repeat { first, outcome: None } if first == showing(1, 1, 0).verdict_id => "decide again",
+            Ruling::Repeat { .. } => "wrong first verdict",
+            Ruling::Replayed => "replayed",
+        };
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn same_device_and_request_is_a_retry_at_any_time() {
+        for at in [100, 103, 104, 199] {
+            check(Some(allow()), &showing(1, 1, at), "same verdict");
+            check(Some(inspect()), &showing(1, 1, at), "same verdict");
+            check(None, &showing(1, 1, at), "decide again");
+        }
+    }
+
+    #[test]
+    fn same_device_under_another_id_is_a_double_read_for_three_seconds() {
+        check(Some(allow()), &showing(1, 2, 103), "same verdict");
+        check(None, &showing(1, 2, 103), "decide again");
+        check(Some(allow()), &showing(1, 2, 104), "replayed");
+    }
+
+    #[test]
+    fn another_device_is_a_replay_unless_the_code_was_not_used_up() {
+        check(Some(allow()), &showing(2, 1, 100), "replayed");
+        check(None, &showing(2, 1, 100), "replayed");
+        check(Some(inspect()), &showing(2, 1, 100), "fresh");
+        check(Some(inspect()), &showing(1, 2, 104), "fresh");
+    }
+
+    #[test]
+    fn allow_once_given_stays() {
+        let mut claim = claim(None);
+        claim.record(allow());
+        claim.record(inspect());
+        assert_eq!(claim.outcome, Some(allow()));
+    }
+}

@@ -1,0 +1,161 @@
+//! `ridegate.toml`: read, and refused if anything in it is not understood, before any port opens.
+
+mod load;
+mod values;
+
+pub use load::{ConfigError, Problem};
+pub use values::{Endpoint, Positive, Span};
+
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
+
+use serde::Deserialize;
+
+/// The whole file. Everything but the authority's endpoint has a default; `ridegate.example.toml` says what each
+/// means.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the example file documents every key, and a test keeps it complete")]
+pub struct Config {
+    #[serde(default)]
+    pub listen: Listen,
+    pub authority: Authority,
+    #[serde(default)]
+    pub registry: Registry,
+    #[serde(default)]
+    pub partners: Partners,
+    #[serde(default)]
+    pub policy: Policy,
+    #[serde(default)]
+    pub verdict: Verdict,
+    #[serde(default)]
+    pub facts: Facts,
+    #[serde(default)]
+    pub quota: Quota,
+    #[serde(default)]
+    pub memory: Memory,
+    #[serde(default)]
+    pub fleets: Fleets,
+}
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        #[expect(missing_docs, reason = "the example file documents every key, and a test keeps it complete")]
+        pub struct $name { $(pub $key: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+    };
+}
+
+/// The health authority.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the example file documents every key, and a test keeps it complete")]
+pub struct Authority {
+    pub endpoint: Endpoint,
+    #[serde(default = "defaults::lookup_timeout")]
+    pub lookup_timeout: Span<1, 10_000>,
+    #[serde(default = "defaults::exchange_timeout")]
+    pub exchange_timeout: Span<1, 60_000>,
+    #[serde(default = "defaults::calls")]
+    pub concurrent_calls: Positive<1024>,
+}
+
+mod defaults {
+    use super::{Positive, Span};
+
+    pub(super) const fn lookup_timeout() -> Span<1, 10_000> {
+        Span::millis(80)
+    }
+    pub(super) const fn exchange_timeout() -> Span<1, 60_000> {
+        Span::millis(3_000)
+    }
+    pub(super) const fn calls() -> Positive<1024> {
+        Positive::new(32)
+    }
+}
+
+section! {
+    /// Where the gateway listens.
+    Listen {
+        address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7443)),
+        drain: Span<0, 600_000> = Span::millis(5_000),
+    }
+}
+
+section! {
+    /// The registry of links.
+    Registry {
+        path: PathBuf = "ridegate.db".into(),
+        key_file: PathBuf = "ridegate.key".into(),
+        timeout: Span<1, 10_000> = Span::millis(50),
+    }
+}
+
+section! {
+    /// Partner profiles and whom their codes are trusted from. Unset: the test profiles that ship.
+    Partners {
+        profiles: Option<PathBuf> = None,
+        mot_trust: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// The policy. Unset: beijing-2022, which ships.
+    Policy {
+        file: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// The verdict path.
+    Verdict {
+        budget: Span<1, 10_000> = Span::millis(150),
+        reply_margin: Span<0, 10_000> = Span::millis(20),
+        in_flight: Positive<1_000_000> = Positive::new(2_048),
+        double_read: Span<0, 60_000> = Span::millis(3_000),
+    }
+}
+
+section! {
+    /// How long facts may be believed.
+    Facts {
+        unwatched_max: Span<0, 86_400_000> = Span::millis(60_000),
+        no_record_max: Span<0, 86_400_000> = Span::millis(30_000),
+        stale_max: Span<0, 604_800_000> = Span::millis(12 * 3_600_000),
+    }
+}
+
+section! {
+    /// Partners' budgets where their profiles are silent.
+    Quota {
+        codes_per_second: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999),
+        codes_burst: NonZeroU32 = NonZeroU32::MIN.saturating_add(3_999),
+        calls_per_second: NonZeroU32 = NonZeroU32::MIN.saturating_add(999),
+        calls_burst: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999),
+    }
+}
+
+section! {
+    /// How many of each are remembered.
+    Memory {
+        links: Positive<100_000_000> = Positive::new(1_000_000),
+        facts: Positive<100_000_000> = Positive::new(1_000_000),
+        authorizations: Positive<100_000_000> = Positive::new(500_000),
+    }
+}
+
+section! {
+    /// What validators are told, by operator.
+    Fleets {
+        full_reasons: Vec<String> = Vec::new(),
+        help_default: String = String::new(),
+        help: HashMap<String, String> = HashMap::new(),
+    }
+}

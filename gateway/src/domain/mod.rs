@@ -1,0 +1,9 @@
+//! What a verdict is and how it is reached: pure, no I/O, no clock.
+
+pub mod counter;
+pub mod decide;
+pub mod facts;
+pub mod passage;
+pub mod policy;
+pub mod prompt;
+pub mod verdict;

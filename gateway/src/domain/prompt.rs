@@ -1,0 +1,120 @@
+//! What the reader shows: nothing that tells a bystander a diagnosis (D28).
+
+use super::verdict::{Inspect, Verdict};
+
+/// Text, tone and colour for one verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prompt {
+    /// Chinese; empty on ALLOW.
+    pub zh: &'static str,
+    /// English; empty on ALLOW.
+    pub en: &'static str,
+    /// The sound.
+    pub tone: Tone,
+    /// The screen.
+    pub color: Color,
+}
+
+/// Sounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// The reader's ordinary tone.
+    Ordinary,
+    /// Staff should look.
+    Attention,
+    /// Show the code again, or refresh it.
+    Retry,
+}
+
+/// Screens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// The reader's ordinary screen.
+    Ordinary,
+    /// The rider, or nobody, can mend it.
+    Yellow,
+    /// Staff should look.
+    Red,
+}
+
+impl Prompt {
+    /// The prompt for a verdict. It depends on the verdict alone, and every health reason but "not found" has the
+    /// same one.
+    pub const fn of(verdict: Verdict) -> Self {
+        use Color::{Red, Yellow};
+        use Tone::{Attention, Retry};
+        let inspect = match verdict {
+            Verdict::Allow(_) => {
+                return Self { zh: "", en: "", tone: Tone::Ordinary, color: Color::Ordinary };
+            }
+            Verdict::Inspect(inspect) => inspect,
+        };
+        let (zh, en, tone, color) = match inspect {
+            Inspect::HealthAbnormal | Inspect::HealthPopup | Inspect::TestMissing | Inspect::TestOverdue => {
+                ("健康码异常", "Health code needs a check", Attention, Red)
+            }
+            Inspect::NotLinked | Inspect::NoRecord => (
+                "未查询到健康码信息，请您尽快授权升级",
+                "No health code found, please link yours in the app soon",
+                Attention,
+                Yellow,
+            ),
+            Inspect::CodeUnrecognized => {
+                ("无法识别，请出示乘车码", "Not recognised, please show a ride code", Retry, Yellow)
+            }
+            Inspect::CodeMalformed => {
+                ("乘车码读取不完整，请重新出示", "Code not read in full, please show it again", Retry, Yellow)
+            }
+            Inspect::CodeUntrusted => {
+                ("乘车码无效，请联系工作人员", "Code not valid, please ask staff", Attention, Red)
+            }
+            Inspect::CodeExpired => {
+                ("乘车码已过期，请刷新", "Code expired, please refresh it", Retry, Yellow)
+            }
+            Inspect::CodeReplayed => {
+                ("乘车码已使用，请刷新", "Code already used, please refresh it", Retry, Yellow)
+            }
+            Inspect::MediumUnsupported => (
+                "不支持此票种，请使用其他方式",
+                "Not accepted here, please use another way in",
+                Attention,
+                Yellow,
+            ),
+            Inspect::LookupFailed => (
+                "暂时无法核验，请联系工作人员",
+                "Cannot check right now, please ask staff",
+                Attention,
+                Yellow,
+            ),
+            Inspect::Throttled => ("系统繁忙，请稍后再试", "Busy, please try again shortly", Retry, Yellow),
+            Inspect::Overloaded => ("系统繁忙，请联系工作人员", "Busy, please ask staff", Attention, Yellow),
+        };
+        Self { zh, en, tone, color }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(inspect: Inspect) -> Prompt {
+        Prompt::of(Verdict::Inspect(inspect))
+    }
+
+    #[test]
+    fn a_bystander_cannot_tell_one_health_reason_from_another() {
+        let abnormal = of(Inspect::HealthAbnormal);
+        assert_eq!(abnormal.zh, "健康码异常");
+        for other in [Inspect::HealthPopup, Inspect::TestMissing, Inspect::TestOverdue] {
+            assert_eq!(of(other), abnormal);
+        }
+    }
+
+    #[test]
+    fn a_failed_look_up_never_sends_a_rider_away_to_link_again() {
+        assert_eq!(of(Inspect::NotLinked).zh, "未查询到健康码信息，请您尽快授权升级");
+        assert_eq!(of(Inspect::NoRecord), of(Inspect::NotLinked));
+        assert_ne!(of(Inspect::LookupFailed).zh, of(Inspect::NotLinked).zh);
+        assert_ne!(of(Inspect::LookupFailed).en, of(Inspect::NotLinked).en);
+    }
+}

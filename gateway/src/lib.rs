@@ -1,0 +1,28 @@
+//! The gateway between a validator and everything that must be asked before a rider goes straight through.
+//!
+//! The way of a tap is one plain function, [`road::Road::decide`]; everything else here is a stage of it
+//! or carries it:
+//!
+//! | module | what |
+//! |---|---|
+//! | [`admission`] | who asks, whether the request can be used, how often a partner may come |
+//! | [`claim`] | whether this code was shown before |
+//! | [`resolve`] | who is linked, and what the authority says of them |
+//! | [`domain`] | what the policy makes of it: pure |
+//! | [`linking`] | what partners do: link, unlink, ask |
+//! | [`backends`] | memory, SQLite, the health authority: the only files that know them |
+//! | [`transport`] | gRPC in front |
+//! | [`config`], [`app`] | a configuration file becomes a running gateway |
+
+pub mod admission;
+pub mod app;
+pub mod backends;
+pub mod claim;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod keyring;
+pub mod linking;
+pub mod resolve;
+pub mod road;
+pub mod transport;

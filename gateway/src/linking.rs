@@ -1,0 +1,249 @@
+//! What partners do: link a rider's accounts, withdraw a link, ask for one (D5).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use ridegate_adapters::{Account, Bcd8, PartnerId};
+use thiserror::Error;
+
+use crate::{
+    backends::{
+        authority::{Authority, AuthorityError, Exchanged},
+        sqlite::{Registry, RegistryError},
+    },
+    clock::Clock,
+    keyring::{Keyring, Pseudonym, Use},
+    resolve::links::Links,
+};
+
+/// A link's key: (partner, kind, issuer, account), as a keyed name.
+pub fn link_key(keys: &Keyring, partner: &PartnerId, issuer: Bcd8, account: &Account) -> Pseudonym {
+    let issuer = issuer.to_string();
+    keys.pseudonym(
+        Use::Link,
+        &[partner.as_str().as_bytes(), b"mot", issuer.as_bytes(), account.expose().as_bytes()],
+    )
+}
+
+/// A rider's accounts to be linked, in a shape that can be used.
+#[derive(Debug, Clone)]
+pub struct LinkRequest {
+    /// Who asks.
+    pub partner: PartnerId,
+    /// The caller's key for it.
+    pub idempotency_key: String,
+    /// The accounts: (issuer, account).
+    pub accounts: Vec<(Bcd8, Account)>,
+    /// From the authority's consent step.
+    pub authorization_code: AuthorizationCode,
+    /// What the rider agreed to.
+    pub consent: Consent,
+    /// Where, as the wire numbers it.
+    pub channel: i32,
+}
+
+/// A code from the authority's consent step. It stands for a rider, so it prints as `AuthorizationCode(…)`.
+#[derive(Clone)]
+pub struct AuthorizationCode(pub String);
+
+impl std::fmt::Debug for AuthorizationCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuthorizationCode(…)")
+    }
+}
+
+/// The rider's consent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    /// Version of the wording.
+    pub wording_version: String,
+    /// When.
+    pub granted_at: Timestamp,
+    /// What for.
+    pub purpose: String,
+}
+
+/// What the registry stores: names and consent, no account.
+#[derive(Debug, Clone)]
+pub struct LinkOrder {
+    /// Links to make.
+    pub keys: Vec<Pseudonym>,
+    /// The consent they rest on.
+    pub consent: Consent,
+    /// Where it was given.
+    pub channel: i32,
+    /// The idempotency key's name.
+    pub idempotency: Pseudonym,
+    /// What was asked under it.
+    pub fingerprint: Pseudonym,
+}
+
+/// What became of a request to link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkOutcome {
+    /// All are linked now.
+    Linked,
+    /// All were linked to this rider before.
+    AlreadyLinked,
+    /// These positions are linked to another person; nothing was changed.
+    LinkedToSomeoneElse(Vec<usize>),
+    /// The authority does not know the authorization code.
+    AuthorizationUnknown,
+    /// The authorization code was used before.
+    AuthorizationUsed,
+    /// The idempotency key was used for another request; nothing was changed.
+    KeyReused,
+}
+
+impl LinkOutcome {
+    /// Outcomes that were carried out are remembered by number; the others are found out anew.
+    pub(crate) const fn code(&self) -> Option<i64> {
+        match self {
+            Self::Linked => Some(1),
+            Self::AlreadyLinked => Some(2),
+            Self::LinkedToSomeoneElse(_)
+            | Self::AuthorizationUnknown
+            | Self::AuthorizationUsed
+            | Self::KeyReused => None,
+        }
+    }
+
+    pub(crate) const fn from_code(code: i64) -> Option<Self> {
+        match code {
+            1 => Some(Self::Linked),
+            2 => Some(Self::AlreadyLinked),
+            _ => None,
+        }
+    }
+}
+
+/// A link, as its partner may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkRecord {
+    /// Since when.
+    pub linked_at: Timestamp,
+    /// Where consent was given, as the wire numbers it.
+    pub channel: i32,
+    /// The consent.
+    pub consent: Consent,
+}
+
+/// A partner's request that could not be carried out. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum LinkingError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The change was begun and its task ended.
+    #[error("the change was interrupted")]
+    Interrupted,
+}
+
+/// Carries out what partners ask.
+#[derive(Debug, Clone)]
+pub struct Linking {
+    /// Where links are kept.
+    pub registry: Arc<Registry>,
+    /// What the verdict path remembers of them.
+    pub links: Arc<Links>,
+    /// Who exchanges authorization codes.
+    pub authority: Authority,
+    /// Names accounts.
+    pub keys: Arc<Keyring>,
+    /// What is taken for now.
+    pub clock: Clock,
+}
+
+impl Linking {
+    /// Links a rider's accounts, all or none. A crash at any point loses nothing: the same request again finds the
+    /// links made, or exchanges the same code under the same key for the same subject.
+    pub async fn link(&self, request: LinkRequest) -> Result<LinkOutcome, LinkingError> {
+        let order = self.order(&request);
+        if let Some(outcome) = self.registry.answered(&order).await? {
+            return Ok(outcome);
+        }
+        // Keys of different partners must not meet at the authority.
+        let exchange_key = format!("{}:{}", request.partner, request.idempotency_key);
+        let subject = match self.authority.exchange(&request.authorization_code.0, &exchange_key).await? {
+            Exchanged::Subject(subject) => subject,
+            Exchanged::Unknown => return Ok(LinkOutcome::AuthorizationUnknown),
+            Exchanged::Used => return Ok(LinkOutcome::AuthorizationUsed),
+        };
+        let now = self.clock.now();
+        self.change(order.keys.clone(), async move |registry| registry.link(&order, &subject, now).await)
+            .await
+    }
+
+    /// Withdraws a link; tells whether there was one. In force when this returns.
+    pub async fn unlink(
+        &self,
+        partner: &PartnerId,
+        issuer: Bcd8,
+        account: &Account,
+    ) -> Result<bool, LinkingError> {
+        let key = link_key(&self.keys, partner, issuer, account);
+        self.change(vec![key], async move |registry| registry.unlink(&key).await).await
+    }
+
+    /// The link of an account.
+    pub async fn get(
+        &self,
+        partner: &PartnerId,
+        issuer: Bcd8,
+        account: &Account,
+    ) -> Result<Option<LinkRecord>, LinkingError> {
+        Ok(self.registry.get(&link_key(&self.keys, partner, issuer, account)).await?)
+    }
+
+    /// Changes the registry and then what is remembered of it, in a task of its own: a caller that goes away in
+    /// between must not leave the two apart.
+    async fn change<T, F>(
+        &self,
+        keys: Vec<Pseudonym>,
+        work: impl FnOnce(Arc<Registry>) -> F,
+    ) -> Result<T, LinkingError>
+    where
+        F: Future<Output = Result<T, RegistryError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let links = Arc::clone(&self.links);
+        let work = work(Arc::clone(&self.registry));
+        let task = tokio::spawn(async move {
+            let done = work.await;
+            keys.iter().for_each(|key| links.forget(key));
+            done
+        });
+        Ok(task.await.map_err(|_| LinkingError::Interrupted)??)
+    }
+
+    fn order(&self, request: &LinkRequest) -> LinkOrder {
+        let LinkRequest { partner, accounts, consent, channel, .. } = request;
+        let keys: Vec<_> = accounts
+            .iter()
+            .map(|(issuer, account)| link_key(&self.keys, partner, *issuer, account))
+            .collect();
+        let granted_at = consent.granted_at.as_nanosecond().to_be_bytes();
+        let channel_bytes = channel.to_be_bytes();
+        let mut parts: Vec<&[u8]> = vec![
+            request.authorization_code.0.as_bytes(),
+            consent.wording_version.as_bytes(),
+            &granted_at,
+            consent.purpose.as_bytes(),
+            &channel_bytes,
+        ];
+        parts.extend(keys.iter().map(|key| key.0.as_slice()));
+        LinkOrder {
+            idempotency: self.keys.pseudonym(
+                Use::Idempotency,
+                &[partner.as_str().as_bytes(), request.idempotency_key.as_bytes()],
+            ),
+            fingerprint: self.keys.pseudonym(Use::Idempotency, &parts),
+            keys: keys.clone(),
+            consent: consent.clone(),
+            channel: *channel,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Facts remembered in this process, and for how long they may be believed.
+
+use std::{fmt, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use quick_cache::sync::Cache;
+
+use crate::domain::facts::{Facts, Subject};
+
+/// How long what is remembered may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// Facts while no watch tells of changes.
+    pub unwatched: SignedDuration,
+    /// That the authority has no record.
+    pub no_record: SignedDuration,
+    /// Facts while the authority does not answer.
+    pub stale: SignedDuration,
+}
+
+/// What is known of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Facts that may be believed.
+    Facts {
+        /// The facts.
+        facts: Arc<Facts>,
+        /// When they were last known to be true.
+        as_of: Timestamp,
+    },
+    /// The authority has no record.
+    NoRecord,
+    /// Facts that serve only because the authority does not answer.
+    Stale {
+        /// The facts.
+        facts: Arc<Facts>,
+        /// When they were last known to be true.
+        as_of: Timestamp,
+    },
+    /// Nothing that may be believed.
+    Nothing,
+}
+
+/// What a watch on the authority's changes vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Watch {
+    /// Goes up whenever changes may have been missed: nothing remembered before is vouched for.
+    pub epoch: u64,
+    /// Up to when everything remembered in this epoch is known to be unchanged.
+    pub vouched: Option<Timestamp>,
+    /// Whether changes are arriving at this moment.
+    pub running: bool,
+}
+
+/// One subject's facts, or their absence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// `None`: the authority has no record.
+    pub facts: Option<Arc<Facts>>,
+    /// When the authority was asked.
+    pub fetched_at: Timestamp,
+    /// The watch's epoch when it was asked.
+    pub epoch: u64,
+}
+
+impl Entry {
+    /// What this entry is worth now.
+    pub fn worth(&self, watch: &Watch, now: Timestamp, freshness: &Freshness) -> Known {
+        let vouched = watch.vouched.filter(|_| watch.epoch == self.epoch);
+        let watched = watch.running && vouched.is_some();
+        let age_of = |at: Timestamp| now.duration_since(at);
+        let Some(facts) = &self.facts else {
+            let believed = age_of(self.fetched_at) <= freshness.no_record;
+            return if believed { Known::NoRecord } else { Known::Nothing };
+        };
+        let confirmed_at = vouched.map_or(self.fetched_at, |at| at.max(self.fetched_at));
+        let as_of = vouched.map_or(facts.as_of, |at| at.max(facts.as_of));
+        let facts = Arc::clone(facts);
+        if watched || age_of(confirmed_at) <= freshness.unwatched {
+            Known::Facts { facts, as_of }
+        } else if age_of(as_of) <= freshness.stale {
+            Known::Stale { facts, as_of }
+        } else {
+            Known::Nothing
+        }
+    }
+
+    /// Whether this entry may replace `known`: older facts never replace newer ones, and an absence replaces facts
+    /// only if it was asked for later.
+    pub fn supersedes(&self, known: &Self) -> bool {
+        match (&self.facts, &known.facts) {
+            (Some(new), Some(old)) => new.as_of >= old.as_of,
+            (Some(_), None) => true,
+            (None, _) => self.fetched_at >= known.fetched_at,
+        }
+    }
+}
+
+/// The most used subjects' facts.
+pub struct FactsCache(Cache<Subject, Arc<Entry>>);
+
+impl FactsCache {
+    /// Room for so many subjects.
+    pub fn new(capacity: usize) -> Self {
+        Self(Cache::new(capacity))
+    }
+
+    /// What is remembered of a subject.
+    pub fn get(&self, subject: &Subject) -> Option<Arc<Entry>> {
+        self.0.get(subject)
+    }
+
+    /// Remembers an entry, unless something newer is remembered. Callers hold the look-up lock, so nothing slips in
+    /// between.
+    pub fn merge(&self, subject: &Subject, entry: Entry) {
+        if self.0.peek(subject).is_none_or(|known| entry.supersedes(&known)) {
+            self.0.insert(subject.clone(), Arc::new(entry));
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.0.clear();
+    }
+}
+
+impl fmt::Debug for FactsCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FactsCache({})", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::facts::HealthState;
+
+    const FRESHNESS: Freshness = Freshness {
+        unwatched: SignedDuration::from_secs(60),
+        no_record: SignedDuration::from_secs(30),
+        stale: SignedDuration::from_hours(12),
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn entry(as_of: i64) -> Entry {
+        let facts = Facts { state: HealthState::Green, exempt: false, tests: vec![], as_of: at(as_of) };
+        Entry { facts: Some(Arc::new(facts)), fetched_at: at(as_of), epoch: 1 }
+    }
+
+    fn absence(fetched_at: i64) -> Entry {
+        Entry { facts: None, fetched_at: at(fetched_at), epoch: 1 }
+    }
+
+    fn watch(epoch: u64, vouched: i64, running: bool) -> Watch {
+        Watch { epoch, vouched: Some(at(vouched)), running }
+    }
+
+    #[track_caller]
+    fn check(entry: &Entry, watch: Watch, now: i64, expect: &str) {
+        let got = match entry.worth(&watch, at(now), &FRESHNESS) {
+            Known::Facts { as_of, .. } => format!("facts of {}", as_of.as_second()),
+            Known::Stale { as_of, .. } => format!("stale of {}", as_of.as_second()),
+            Known::NoRecord => "no record".into(),
+            Known::Nothing => "nothing".into(),
+        };
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn a_running_watch_vouches_until_something_changes() {
+        check(&entry(0), watch(1, 90_000, true), 90_001, "facts of 90000");
+    }
+
+    #[test]
+    fn a_watch_of_a_later_epoch_vouches_for_nothing_before_it() {
+        check(&entry(0), watch(2, 50, true), 60, "facts of 0");
+        check(&entry(0), watch(2, 50, true), 61, "stale of 0");
+    }
+
+    #[test]
+    fn without_a_watch_facts_are_believed_for_a_minute_after_they_were_last_confirmed() {
+        check(&entry(0), Watch::default(), 60, "facts of 0");
+        check(&entry(0), Watch::default(), 61, "stale of 0");
+        check(&entry(0), watch(1, 100, false), 160, "facts of 100");
+        check(&entry(0), watch(1, 100, false), 161, "stale of 100");
+    }
+
+    #[test]
+    fn stale_facts_serve_for_twelve_hours() {
+        check(&entry(0), Watch::default(), 43_200, "stale of 0");
+        check(&entry(0), Watch::default(), 43_201, "nothing");
+    }
+
+    #[test]
+    fn no_record_is_believed_for_half_a_minute_watch_or_not() {
+        check(&absence(0), watch(1, 30, true), 30, "no record");
+        check(&absence(0), watch(1, 31, true), 31, "nothing");
+    }
+
+    /// The rule with its guard, and what would happen without it.
+    #[test]
+    fn older_facts_never_replace_newer_ones() {
+        let remembered_after = |guard: fn(&Entry, &Entry) -> bool| {
+            let mut known = entry(20);
+            for next in [entry(10), absence(15), entry(20)] {
+                if guard(&next, &known) {
+                    known = next;
+                }
+            }
+            known
+        };
+        assert_eq!(remembered_after(Entry::supersedes), entry(20));
+        assert_ne!(
+            remembered_after(|next, _| next.facts.is_none()),
+            entry(20),
+            "unguarded, the absence stays"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Links, remembered until they change.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use quick_cache::sync::Cache;
+use tokio::time::timeout;
+
+use crate::{
+    backends::sqlite::{Registry, RegistryError},
+    domain::facts::Subject,
+    keyring::Pseudonym,
+};
+
+const SHARDS: usize = 64;
+
+/// Links of this process's registry. Every change goes through [`forget`](Self::forget), so what is remembered is
+/// what the registry holds; an account that is not linked is never remembered as such.
+pub struct Links {
+    registry: Arc<Registry>,
+    known: Cache<Pseudonym, Subject>,
+    /// Changes so far, so that a row read before a change is not remembered after it.
+    changes: Vec<Mutex<u64>>,
+}
+
+impl Links {
+    /// Remembers up to `capacity` links.
+    pub fn new(registry: Arc<Registry>, capacity: usize) -> Self {
+        let changes = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Self { registry, known: Cache::new(capacity), changes }
+    }
+
+    /// Whose account it is; `None` if it is not linked.
+    pub async fn find(&self, key: &Pseudonym, cap: Duration) -> Result<Option<Subject>, RegistryError> {
+        if let Some(subject) = self.known.get(key) {
+            return Ok(Some(subject));
+        }
+        let seen = *self.changes(key);
+        let found = timeout(cap, self.registry.find(key)).await.map_err(|_| RegistryError::TimedOut)??;
+        if let Some(subject) = &found {
+            let changes = self.changes(key);
+            if *changes == seen {
+                self.known.insert(*key, subject.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The registry has just changed this link.
+    pub fn forget(&self, key: &Pseudonym) {
+        let mut changes = self.changes(key);
+        *changes += 1;
+        self.known.remove(key);
+    }
+
+    fn changes(&self, key: &Pseudonym) -> MutexGuard<'_, u64> {
+        let [first, ..] = key.0;
+        let shard = usize::from(first) % self.changes.len();
+        #[expect(clippy::indexing_slicing, reason = "a remainder by the length lies inside")]
+        self.changes[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Links({})", self.known.len())
+    }
+}

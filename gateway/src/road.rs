@@ -1,0 +1,151 @@
+//! The way of a tap, from left to right, once.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use ridegate_adapters::{PartnerId, Partners, UnixSeconds};
+use tokio::{sync::Semaphore, time::Instant};
+use uuid::Uuid;
+
+use crate::{
+    admission::{quota::Quotas, tap::Tap},
+    claim::{Claims, Taken},
+    clock::Clock,
+    domain::{
+        decide::decide,
+        policy::Policy,
+        verdict::{Degraded, Inspect, Verdict},
+    },
+    resolve::{Resolution, Resolver, levels::Levels},
+};
+
+/// Everything a tap passes.
+#[derive(Debug)]
+pub struct Road {
+    /// What is taken for now.
+    pub clock: Clock,
+    /// Whose codes count.
+    pub partners: Arc<Partners>,
+    /// How often each partner may come.
+    pub quotas: Arc<Quotas>,
+    /// Issuer levels verified before.
+    pub levels: Levels,
+    /// Codes shown before.
+    pub claims: Claims,
+    /// Links and facts.
+    pub resolver: Resolver,
+    /// The policy of the day.
+    pub policy: Arc<Policy>,
+    /// Verdicts that may be on their way at once.
+    pub in_flight: Semaphore,
+}
+
+/// What was decided, and on what it rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finding {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// When the facts it rests on were true.
+    pub evidence_as_of: Option<Timestamp>,
+    /// What was missing.
+    pub degraded: Option<Degraded>,
+}
+
+/// The answer to one tap.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// This answer's id.
+    pub verdict_id: Uuid,
+    /// What was decided.
+    pub finding: Finding,
+    /// Whose code it is, if known.
+    pub partner: Option<PartnerId>,
+    /// The first verdict's id, if this repeats it.
+    pub retry_of: Option<Uuid>,
+    /// How old the evidence is.
+    pub evidence_age: Option<SignedDuration>,
+}
+
+/// When a verdict's time is spent.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget(pub Instant);
+
+/// A finding, and the verdict it repeats.
+struct Passed {
+    finding: Finding,
+    retry_of: Option<Uuid>,
+}
+
+impl Road {
+    /// Decides one tap. Always answers: what fails behind the gateway is INSPECT (D29).
+    pub async fn decide(&self, tap: &Tap, budget: Budget) -> Answer {
+        let verdict_id = verdict_id(self.clock.now());
+        let mut partner = None;
+        let passed = match self.in_flight.try_acquire() {
+            Ok(_turn) => self.pass(tap, verdict_id, budget, &mut partner).await,
+            Err(_) => Err(Inspect::Overloaded),
+        };
+        let Passed { finding, retry_of } = passed.unwrap_or_else(Passed::inspect);
+        let age = |as_of| self.clock.now().duration_since(as_of).max(SignedDuration::ZERO);
+        Answer { verdict_id, partner, retry_of, evidence_age: finding.evidence_as_of.map(age), finding }
+    }
+
+    /// The road itself. Each stage needs what the one before it returned; the first that refuses decides.
+    async fn pass(
+        &self,
+        tap: &Tap,
+        verdict_id: Uuid,
+        budget: Budget,
+        partner: &mut Option<PartnerId>,
+    ) -> Result<Passed, Inspect> {
+        let now = self.clock.now();
+
+        let scanned = self.partners.recognise(&tap.payload)?;
+        *partner = scanned.partner().map(|profile| profile.id.clone());
+
+        let admitted = self.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
+
+        let code = admitted.open(UnixSeconds(now.as_second()), &self.levels)?;
+
+        let fresh = match self.claims.take(code, tap, verdict_id, now) {
+            Taken::Fresh(fresh) => fresh,
+            Taken::Repeat { first, outcome } => {
+                return Ok(Passed { finding: outcome, retry_of: Some(first) });
+            }
+            Taken::Replayed => return Err(Inspect::CodeReplayed),
+        };
+
+        let resolution = match self.policy.enforced(now, &tap.passage) {
+            Some(_) => self.resolver.resolve(&fresh, budget).await,
+            None => Resolution::not_asked(),
+        };
+
+        let verdict = decide(&self.policy, now, &tap.passage, resolution.evidence()).verdict;
+
+        let finding = resolution.stamp(verdict);
+        let retry_of = fresh.retry_of();
+        fresh.settle(finding);
+        Ok(Passed { finding, retry_of })
+    }
+}
+
+impl Passed {
+    const fn inspect(reason: Inspect) -> Self {
+        let finding = Finding { verdict: Verdict::Inspect(reason), evidence_as_of: None, degraded: None };
+        Self { finding, retry_of: None }
+    }
+}
+
+impl Budget {
+    /// What is left, but at most `cap`.
+    pub fn capped(self, cap: Duration) -> Duration {
+        self.0.saturating_duration_since(Instant::now()).min(cap)
+    }
+}
+
+/// A UUID version 7, so that verdicts sort by time.
+fn verdict_id(now: Timestamp) -> Uuid {
+    let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+    let nanos = u32::try_from(now.subsec_nanosecond()).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
+}

@@ -1,0 +1,31 @@
+//! Who calls, and whether that role may.
+
+use ridegate_adapters::{Partners, Profile};
+use tonic::{Request, Status};
+
+use super::status;
+use crate::admission::identity::{Identity, Validator};
+
+/// Where a development gateway reads the identity from. There is no TLS there, and it listens on loopback only.
+const HEADER: &str = "x-ridegate-identity";
+
+fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
+    let header = request.metadata().get(HEADER).ok_or_else(status::no_identity)?;
+    header.to_str().ok().and_then(|uri| Identity::parse(uri).ok()).ok_or_else(status::unknown_identity)
+}
+
+/// The validator that calls.
+pub(super) fn validator<T>(request: &Request<T>) -> Result<Validator, Status> {
+    match caller(request)? {
+        Identity::Validator(validator) => Ok(validator),
+        Identity::Partner(_) => Err(status::wrong_role("validators")),
+    }
+}
+
+/// The partner that calls.
+pub(super) fn partner<'p, T>(request: &Request<T>, partners: &'p Partners) -> Result<&'p Profile, Status> {
+    match caller(request)? {
+        Identity::Partner(id) => partners.get(id.as_str()).ok_or_else(status::unknown_partner),
+        Identity::Validator(_) => Err(status::wrong_role("partners")),
+    }
+}

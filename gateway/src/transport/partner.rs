@@ -1,0 +1,186 @@
+//! `ridegate.partner.v1.PartnerService`.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use ridegate_adapters::{Account, Bcd8, PartnerId, Partners, Profile};
+use ridegate_proto::partner::v1::{
+    self as proto, Channel, GetLinkRequest, GetLinkResponse, LinkResult, LinkRiderRequest, LinkRiderResponse,
+    Medium, MediumKind, UnlinkRiderRequest, UnlinkRiderResponse, partner_service_server::PartnerService,
+};
+use tonic::{Request, Response, Status};
+
+use super::{identity, status, wire};
+use crate::{
+    admission::{FieldError, quota::Quotas},
+    linking::{AuthorizationCode, Consent, LinkOutcome, LinkRecord, LinkRequest, Linking},
+};
+
+const MAX_MEDIA: usize = 8;
+const ACCOUNT_DIGITS: usize = 20;
+/// How far a partner's clock may be ahead of ours.
+const CONSENT_AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct PartnerApi {
+    /// Who is a partner.
+    pub partners: Arc<Partners>,
+    /// How often each may come.
+    pub quotas: Arc<Quotas>,
+    /// What they do.
+    pub linking: Linking,
+}
+
+impl PartnerApi {
+    /// The partner that calls, if it is one and has not called too often.
+    fn admit<T>(&self, request: &Request<T>) -> Result<&Profile, Status> {
+        let profile = identity::partner(request, &self.partners)?;
+        self.quotas.call(&profile.id).map_err(|over| status::over_quota(profile.id.as_str(), over))?;
+        Ok(profile)
+    }
+}
+
+#[tonic::async_trait]
+impl PartnerService for PartnerApi {
+    async fn link_rider(
+        &self,
+        request: Request<LinkRiderRequest>,
+    ) -> Result<Response<LinkRiderResponse>, Status> {
+        let profile = self.admit(&request)?;
+        let now = self.linking.clock.now();
+        let request =
+            link_request(request.into_inner(), profile, now).map_err(|error| status::field(&error))?;
+        let outcome = self.linking.link(request).await.map_err(|error| status::linking(&error))?;
+        let (result, refused) = match outcome {
+            LinkOutcome::Linked => (LinkResult::Linked, vec![]),
+            LinkOutcome::AlreadyLinked => (LinkResult::AlreadyLinked, vec![]),
+            LinkOutcome::LinkedToSomeoneElse(refused) => (LinkResult::LinkedToSomeoneElse, refused),
+            LinkOutcome::AuthorizationUnknown => (LinkResult::AuthorizationUnknown, vec![]),
+            LinkOutcome::AuthorizationUsed => (LinkResult::AuthorizationUsed, vec![]),
+            LinkOutcome::KeyReused => return Err(status::key_reused()),
+        };
+        let refused_media = refused.into_iter().filter_map(|position| position.try_into().ok()).collect();
+        Ok(Response::new(LinkRiderResponse { result: result.into(), refused_media }))
+    }
+
+    async fn unlink_rider(
+        &self,
+        request: Request<UnlinkRiderRequest>,
+    ) -> Result<Response<UnlinkRiderResponse>, Status> {
+        let profile = self.admit(&request)?;
+        let (issuer, account) = one_medium(request.into_inner().medium, profile)?;
+        let unlinked = self.linking.unlink(&profile.id, issuer, &account).await;
+        let unlinked = unlinked.map_err(|error| status::linking(&error))?;
+        Ok(Response::new(UnlinkRiderResponse { unlinked }))
+    }
+
+    async fn get_link(&self, request: Request<GetLinkRequest>) -> Result<Response<GetLinkResponse>, Status> {
+        let profile = self.admit(&request)?;
+        let (issuer, account) = one_medium(request.into_inner().medium, profile)?;
+        let link = self.linking.get(&profile.id, issuer, &account).await;
+        let link = link.map_err(|error| status::linking(&error))?.map(link_message);
+        Ok(Response::new(GetLinkResponse { link }))
+    }
+}
+
+fn link_request(
+    request: LinkRiderRequest,
+    profile: &Profile,
+    now: Timestamp,
+) -> Result<LinkRequest, FieldError> {
+    let channel = match request.channel() {
+        Channel::Unspecified => {
+            return Err(FieldError::new("channel", "must be APP, MINI_PROGRAM or WEBSITE"));
+        }
+        channel => channel.into(),
+    };
+    let idempotency_key =
+        text(request.idempotency_key, "idempotency_key", 64, "must have 1 to 64 characters")?;
+    let code = text(request.authorization_code, "authorization_code", 256, "must have 1 to 256 characters")?;
+    Ok(LinkRequest {
+        partner: PartnerId::clone(&profile.id),
+        idempotency_key,
+        accounts: media(request.media, profile)?,
+        authorization_code: AuthorizationCode(code),
+        consent: consent(request.consent, now)?,
+        channel,
+    })
+}
+
+fn text(value: String, field: &str, max: usize, rule: &'static str) -> Result<String, FieldError> {
+    let fits = !value.is_empty() && value.chars().nth(max).is_none();
+    if fits { Ok(value) } else { Err(FieldError::new(field, rule)) }
+}
+
+fn consent(consent: Option<proto::Consent>, now: Timestamp) -> Result<Consent, FieldError> {
+    let consent = consent.ok_or_else(|| FieldError::new("consent", "must be set: no consent, no link"))?;
+    let granted_at = consent.granted_at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok());
+    let granted_at = granted_at
+        .ok_or_else(|| FieldError::new("consent.granted_at", "must be set to a time of this era"))?;
+    if granted_at.duration_since(now) > CONSENT_AHEAD {
+        return Err(FieldError::new("consent.granted_at", "must not be more than five minutes ahead of now"));
+    }
+    Ok(Consent {
+        wording_version: text(
+            consent.wording_version,
+            "consent.wording_version",
+            64,
+            "must have 1 to 64 characters",
+        )?,
+        granted_at,
+        purpose: text(consent.purpose, "consent.purpose", 128, "must have 1 to 128 characters")?,
+    })
+}
+
+fn media(media: Vec<Medium>, profile: &Profile) -> Result<Vec<(Bcd8, Account)>, FieldError> {
+    if media.is_empty() || media.len() > MAX_MEDIA {
+        return Err(FieldError::new("media", "must be 1 to 8"));
+    }
+    let mut accounts = Vec::with_capacity(media.len());
+    for (position, stated) in media.into_iter().enumerate() {
+        let field = format!("media[{position}]");
+        let account = medium(stated, profile, &field)?;
+        if accounts.contains(&account) {
+            return Err(FieldError::new(field, "must not repeat another"));
+        }
+        accounts.push(account);
+    }
+    Ok(accounts)
+}
+
+fn one_medium(stated: Option<Medium>, profile: &Profile) -> Result<(Bcd8, Account), Status> {
+    stated
+        .ok_or_else(|| FieldError::new("medium", "must be set"))
+        .and_then(|stated| medium(stated, profile, "medium"))
+        .map_err(|error| status::field(&error))
+}
+
+fn medium(stated: Medium, profile: &Profile, field: &str) -> Result<(Bcd8, Account), FieldError> {
+    let refuse = |part: &str, rule| FieldError::new(format!("{field}.{part}"), rule);
+    if stated.kind() != MediumKind::MotCode {
+        return Err(refuse("kind", "must be MOT_CODE"));
+    }
+    let issuer: Bcd8 = stated.issuer.parse().map_err(|_| refuse("issuer", "must be 8 digits"))?;
+    if !profile.issues_mot(issuer) {
+        return Err(refuse("issuer", "must be one of this partner's own"));
+    }
+    let is_account =
+        stated.account.len() == ACCOUNT_DIGITS && stated.account.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_account {
+        return Err(refuse("account", "must be 20 digits"));
+    }
+    Ok((issuer, Account::new(stated.account)))
+}
+
+fn link_message(link: LinkRecord) -> proto::Link {
+    proto::Link {
+        linked_at: Some(wire::timestamp(link.linked_at)),
+        channel: link.channel,
+        consent: Some(proto::Consent {
+            wording_version: link.consent.wording_version,
+            granted_at: Some(wire::timestamp(link.consent.granted_at)),
+            purpose: link.consent.purpose,
+        }),
+    }
+}

@@ -1,0 +1,87 @@
+//! Errors become statuses here, with `google.rpc` details and never a value.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status, metadata::MetadataMap};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::{
+    admission::{FieldError, quota::OverQuota},
+    linking::LinkingError,
+};
+
+const DOMAIN: &str = "ridegate";
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(1);
+
+fn details(reason: &str) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new())
+}
+
+/// A field that cannot be used.
+pub(super) fn field(error: &FieldError) -> Status {
+    let mut details = details("INVALID_FIELD");
+    details.add_bad_request_violation(&error.field, error.rule);
+    Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
+}
+
+pub(super) fn no_identity() -> Status {
+    Status::with_error_details(Code::Unauthenticated, "no identity", details("NO_IDENTITY"))
+}
+
+pub(super) fn unknown_identity() -> Status {
+    let message = crate::admission::identity::UnknownIdentity.to_string();
+    Status::with_error_details(Code::PermissionDenied, message, details("UNKNOWN_IDENTITY"))
+}
+
+pub(super) fn wrong_role(who: &str) -> Status {
+    let message = format!("only {who} may call this service");
+    Status::with_error_details(Code::PermissionDenied, message, details("WRONG_ROLE"))
+}
+
+pub(super) fn unknown_partner() -> Status {
+    Status::with_error_details(Code::PermissionDenied, "no such partner", details("UNKNOWN_PARTNER"))
+}
+
+/// Over quota: when to come again, in `RetryInfo` and in the trailers that HTTP clients know.
+pub(super) fn over_quota(partner: &str, over: OverQuota) -> Status {
+    let mut details = details("OVER_QUOTA");
+    details.set_retry_info(Some(over.retry_after));
+    details.add_quota_failure_violation(format!("partner:{partner}"), "calls of this partner");
+    let mut trailers = MetadataMap::new();
+    let seconds = over.retry_after.as_secs() + u64::from(over.retry_after.subsec_nanos() > 0);
+    trailers.insert("ratelimit-limit", over.limit.into());
+    trailers.insert("ratelimit-remaining", 0.into());
+    trailers.insert("ratelimit-reset", seconds.into());
+    Status::with_error_details_and_metadata(
+        Code::ResourceExhausted,
+        "over the partner's quota",
+        details,
+        trailers,
+    )
+}
+
+/// A partner's request that could not be carried out: nothing was acknowledged, so it may be repeated.
+pub(super) fn linking(error: &LinkingError) -> Status {
+    let reason = match error {
+        LinkingError::Registry(_) | LinkingError::Interrupted => "REGISTRY_UNAVAILABLE",
+        LinkingError::Authority(_) => "AUTHORITY_UNAVAILABLE",
+    };
+    tracing::warn!(cause = %error, "a partner's request could not be carried out");
+    let mut details = details(reason);
+    details.set_retry_info(Some(RETRY_UNAVAILABLE));
+    Status::with_error_details(
+        Code::Unavailable,
+        "not carried out, try again with the same idempotency key",
+        details,
+    )
+}
+
+pub(super) fn key_reused() -> Status {
+    let mut details = details("IDEMPOTENCY_KEY_REUSED");
+    details.add_bad_request_violation("idempotency_key", "was used for another request");
+    Status::with_error_details(
+        Code::InvalidArgument,
+        "idempotency_key: was used for another request",
+        details,
+    )
+}

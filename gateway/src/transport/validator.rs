@@ -1,0 +1,183 @@
+//! `ridegate.validator.v1.ValidatorService`.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use ridegate_proto::validator::v1::{
+    self as proto, CheckRequest, CheckResponse, InspectionOutcome, ReportInspectionRequest,
+    ReportInspectionResponse, validator_service_server::ValidatorService,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
+
+use super::{deadline, identity, status, wire};
+use crate::{
+    admission::{FieldError, identity::Validator, tap::Tap},
+    road::{Answer, Budget, Road},
+};
+
+/// Messages of one stream that are decided at once; the next wait in the wire.
+const STREAM_CONCURRENCY: u32 = 64;
+
+/// What each fleet is told.
+#[derive(Debug, Clone, Default)]
+pub struct Fleets {
+    /// Operators that get health reasons in full (D27).
+    pub full_reasons: HashSet<String>,
+    /// Service lines by operator (D28).
+    pub help: HashMap<String, String>,
+    /// The service line of every other operator.
+    pub default_help: String,
+}
+
+/// What staff decided, counted and nothing else (D31).
+#[derive(Debug, Default)]
+pub struct Inspections {
+    passed: AtomicU64,
+    refused: AtomicU64,
+    left: AtomicU64,
+}
+
+impl Inspections {
+    /// Riders who went through, were refused, and left.
+    pub fn counts(&self) -> [u64; 3] {
+        [&self.passed, &self.refused, &self.left].map(|count| count.load(Relaxed))
+    }
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct ValidatorApi {
+    /// The way of a tap.
+    pub road: Arc<Road>,
+    /// What each fleet is told.
+    pub fleets: Arc<Fleets>,
+    /// What staff decided.
+    pub inspections: Arc<Inspections>,
+    /// The longest a verdict may take.
+    pub budget: Duration,
+    /// What is left of the caller's deadline for the way back.
+    pub reply_margin: Duration,
+}
+
+impl ValidatorApi {
+    async fn decide(&self, tap: &Tap, budget: Budget) -> CheckResponse {
+        let answer = self.road.decide(tap, budget).await;
+        self.reply(tap, &answer)
+    }
+
+    fn reply(&self, tap: &Tap, answer: &Answer) -> CheckResponse {
+        let operator = &tap.device.validator.operator;
+        let full = self.fleets.full_reasons.contains(operator);
+        let help = self.fleets.help.get(operator).unwrap_or(&self.fleets.default_help);
+        let verdict = answer.finding.verdict;
+        CheckResponse {
+            request_id: tap.request_id.clone(),
+            verdict_id: answer.verdict_id.to_string(),
+            verdict: wire::verdict(verdict).into(),
+            reason: wire::reason(verdict, full).into(),
+            prompt: Some(wire::prompt(verdict, help)),
+            partner: answer.partner.as_ref().map(ToString::to_string).unwrap_or_default(),
+            evidence_age: answer.evidence_age.map(wire::duration),
+            degraded: answer.finding.degraded.map(wire::degraded),
+            policy_version: self.road.policy.version().to_owned(),
+            retry_of: answer.retry_of.map(|first| first.to_string()).unwrap_or_default(),
+        }
+    }
+
+    /// Takes messages as they come. One that cannot be used ends the stream, after all before it were answered.
+    async fn serve_stream(
+        self,
+        mut taps: Streaming<CheckRequest>,
+        validator: Validator,
+        answers: mpsc::Sender<Result<CheckResponse, Status>>,
+    ) {
+        let room = Arc::new(Semaphore::new(STREAM_CONCURRENCY as usize));
+        loop {
+            let next = tokio::select! {
+                next = taps.message() => next,
+                () = answers.closed() => return,
+            };
+            let budget = Budget(Instant::now() + self.budget);
+            let tap = match next {
+                Ok(Some(request)) => {
+                    wire::tap(request, validator.clone()).map_err(|error| status::field(&error))
+                }
+                Ok(None) => return,
+                Err(status) => Err(status),
+            };
+            let tap = match tap {
+                Ok(tap) => tap,
+                Err(status) => {
+                    let _all_answered = room.acquire_many(STREAM_CONCURRENCY).await;
+                    let _gone = answers.send(Err(status)).await;
+                    return;
+                }
+            };
+            let Ok(turn) = Arc::clone(&room).acquire_owned().await else { return };
+            let (api, answers) = (self.clone(), answers.clone());
+            tokio::spawn(async move {
+                let _gone = answers.send(Ok(api.decide(&tap, budget).await)).await;
+                drop(turn);
+            });
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ValidatorService for ValidatorApi {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let arrived = Instant::now();
+        let validator = identity::validator(&request)?;
+        let given = deadline::timeout(request.metadata());
+        let budget =
+            given.map_or(self.budget, |given| given.saturating_sub(self.reply_margin).min(self.budget));
+        let tap = wire::tap(request.into_inner(), validator).map_err(|error| status::field(&error))?;
+        Ok(Response::new(self.decide(&tap, Budget(arrived + budget)).await))
+    }
+
+    type CheckStreamStream = ReceiverStream<Result<CheckResponse, Status>>;
+
+    async fn check_stream(
+        &self,
+        request: Request<Streaming<CheckRequest>>,
+    ) -> Result<Response<Self::CheckStreamStream>, Status> {
+        let validator = identity::validator(&request)?;
+        let (answers, outgoing) = mpsc::channel(STREAM_CONCURRENCY as usize);
+        tokio::spawn(self.clone().serve_stream(request.into_inner(), validator, answers));
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn report_inspection(
+        &self,
+        request: Request<ReportInspectionRequest>,
+    ) -> Result<Response<ReportInspectionResponse>, Status> {
+        identity::validator(&request)?;
+        let request = request.into_inner();
+        let is_ours = Uuid::try_parse(&request.verdict_id).is_ok_and(|id| id.get_version_num() == 7);
+        if !is_ours {
+            return Err(status::field(&FieldError::new("verdict_id", "must be the verdict_id of an answer")));
+        }
+        let count = match request.outcome() {
+            InspectionOutcome::Passed => &self.inspections.passed,
+            InspectionOutcome::Refused => &self.inspections.refused,
+            InspectionOutcome::Left => &self.inspections.left,
+            InspectionOutcome::Unspecified => {
+                return Err(status::field(&FieldError::new("outcome", "must be PASSED, REFUSED or LEFT")));
+            }
+        };
+        count.fetch_add(1, Relaxed);
+        Ok(Response::new(proto::ReportInspectionResponse {}))
+    }
+}
