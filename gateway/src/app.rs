@@ -15,8 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Endpoint, server::TcpIncoming};
 
 use crate::{
     admission::quota::{DefaultRates, Quotas, Rate},
@@ -131,10 +130,10 @@ impl Settings {
         let (validators, partners, watch) = self.wire(&keys, &registry, &inspections);
         let (stop, stopped) = oneshot::channel();
         let router = transport::router(validators, partners);
-        let server =
-            tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
-                let _dropped = stopped.await;
-            }));
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
+            let _dropped = stopped.await;
+        }));
         let drain = self.config.listen.drain.get();
         Ok(Running { address, inspections, drain, stop, server, watch, registry })
     }

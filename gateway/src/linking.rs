@@ -213,7 +213,9 @@ impl Linking {
         let work = work(Arc::clone(&self.registry));
         let task = tokio::spawn(async move {
             let done = work.await;
-            keys.iter().for_each(|key| links.forget(key));
+            for key in &keys {
+                links.forget(key);
+            }
             done
         });
         Ok(task.await.map_err(|_| LinkingError::Interrupted)??)

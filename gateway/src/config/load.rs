@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ridegate_adapters::{MotTrust, Partners, Profile};
+use ridegate_adapters::{MotTrust, Partners, Profile, ShippedError};
 
 use super::Config;
 use crate::domain::policy::Policy;
@@ -79,33 +79,33 @@ impl Config {
 
     /// The partners it names, or those that ship.
     pub fn load_partners(&self) -> Result<Partners, ConfigError> {
-        let shipped = |error: String| whole(Path::new("shipped profiles"), error);
+        let shipped = |error: ShippedError| whole(Path::new("shipped profiles"), &error.to_string());
         let (Some(folder), Some(trust)) = (&self.partners.profiles, &self.partners.mot_trust) else {
             if self.partners.profiles.is_some() || self.partners.mot_trust.is_some() {
                 let why = "partners: profiles and mot_trust go together: name both or neither";
-                return Err(whole(Path::new("configuration"), why.into()));
+                return Err(whole(Path::new("configuration"), why));
             }
-            return Partners::shipped().map_err(|error| shipped(error.to_string()));
+            return Partners::shipped().map_err(shipped);
         };
         let trust_file =
-            MotTrust::from_toml(&read(trust)?).map_err(|error| whole(trust, error.to_string()))?;
+            MotTrust::from_toml(&read(trust)?).map_err(|error| whole(trust, &error.to_string()))?;
         let profiles = profile_files(folder)?.iter().map(|file| profile(file)).collect::<Result<_, _>>()?;
-        Partners::new(profiles, trust_file).map_err(|error| whole(folder, error.to_string()))
+        Partners::new(profiles, trust_file).map_err(|error| whole(folder, &error.to_string()))
     }
 
     /// The policy it names, or the one that ships.
     pub fn load_policy(&self) -> Result<Policy, ConfigError> {
         match &self.policy.file {
-            Some(file) => Policy::from_toml(&read(file)?).map_err(|error| whole(file, error.to_string())),
+            Some(file) => Policy::from_toml(&read(file)?).map_err(|error| whole(file, &error.to_string())),
             None => {
-                Policy::beijing_2022().map_err(|error| whole(Path::new("shipped policy"), error.to_string()))
+                Policy::beijing_2022().map_err(|error| whole(Path::new("shipped policy"), &error.to_string()))
             }
         }
     }
 }
 
 fn profile(file: &Path) -> Result<Profile, ConfigError> {
-    Profile::from_toml(&read(file)?).map_err(|error| whole(file, error.to_string()))
+    Profile::from_toml(&read(file)?).map_err(|error| whole(file, &error.to_string()))
 }
 
 /// The `.toml` files of a folder, by name, so that every start reads them in the same order.
@@ -120,7 +120,7 @@ fn profile_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         }
     }
     files.sort();
-    if files.is_empty() { Err(whole(folder, "no partner profile (*.toml) in it".into())) } else { Ok(files) }
+    if files.is_empty() { Err(whole(folder, "no partner profile (*.toml) in it")) } else { Ok(files) }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -131,7 +131,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-fn whole(file: &Path, why: String) -> ConfigError {
+fn whole(file: &Path, why: &str) -> ConfigError {
     ConfigError { file: file.to_owned(), line: None, problem: Problem::Whole(why.trim_end().to_owned()) }
 }
 

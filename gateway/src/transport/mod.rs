@@ -23,7 +23,6 @@ const MAX_MESSAGE: usize = 64 * 1024;
 /// The services of the gateway.
 pub fn router(validators: ValidatorApi, partners: PartnerApi) -> Router {
     Server::builder()
-        .tcp_nodelay(true)
         .add_service(ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_MESSAGE))
         .add_service(PartnerServiceServer::new(partners).max_decoding_message_size(MAX_MESSAGE))
 }

@@ -1,0 +1,73 @@
+//! The one binary: `ridegate`.
+
+#[cfg(feature = "sim")]
+mod demo;
+mod serve;
+mod signal;
+mod vectors;
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// A configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).
+const EXIT_USAGE: u8 = 64;
+
+/// Tells a gate whether a rider may go straight through (ALLOW) or a person should look (INSPECT), whichever
+/// city's metro app or payment app the ride code came from.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve validators and partners over gRPC.
+    Serve(serve::Arguments),
+    /// Run a whole city on this machine: authority, partners, riders, gates. Needs nothing else.
+    #[cfg(feature = "sim")]
+    Demo(demo::Arguments),
+    /// Conformance cases.
+    #[command(subcommand)]
+    Vectors(Vectors),
+}
+
+#[derive(Subcommand)]
+enum Vectors {
+    /// Run conformance files and print every case that is not as it expects. Exit 1 if any is not, 64 if a file
+    /// cannot be run.
+    Check {
+        /// Files of the form of `tests/vectors/mot.json` or `tests/vectors/policy.json`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    log(if matches!(command, Command::Serve(_)) { "info" } else { "warn" });
+    match command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(feature = "sim")]
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
+    }
+}
+
+/// Logs to standard error; `RUST_LOG` says how much, else `default`.
+fn log(default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let ansi = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
+    log.with_writer(std::io::stderr).init();
+}
+
+/// Says why on standard error and gives the exit code.
+#[expect(clippy::print_stderr, reason = "this is where the program speaks to who started it")]
+fn fail(code: u8, why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("ridegate: {why}");
+    ExitCode::from(code)
+}

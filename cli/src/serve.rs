@@ -1,0 +1,50 @@
+//! `ridegate serve`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use ridegate_gateway::{app::Settings, clock::Clock, config::Config};
+use tracing::{info, warn};
+
+use crate::{EXIT_USAGE, fail, signal};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Configuration; `ridegate.example.toml` explains every key.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// For your own machine only: no TLS, the caller's identity read from the metadata key x-ridegate-identity, test
+    /// keys accepted. Listens on loopback only.
+    #[arg(long)]
+    insecure_dev: bool,
+    /// Stand in another period, such as 2022-06-15T12:00:00+08:00, with ",frozen" behind it if time shall not pass.
+    #[arg(long, value_name = "TIME", requires = "insecure_dev")]
+    clock: Option<Clock>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let clock = arguments.clock.clone().unwrap_or(Clock::system());
+    let settings = Config::load(&arguments.config)
+        .map_err(Into::into)
+        .and_then(|config| Settings::new(config, clock.clone(), arguments.insecure_dev));
+    match settings {
+        Err(error) => fail(EXIT_USAGE, &error),
+        Ok(settings) => match serve(settings, &clock) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &format!("{error:#}")),
+        },
+    }
+}
+
+#[tokio::main]
+async fn serve(settings: Settings, clock: &Clock) -> Result<()> {
+    warn!(
+        "INSECURE: no TLS, identities are believed as they are stated, test keys are accepted. For development only"
+    );
+    let running = settings.start().await?;
+    info!(address = %running.address(), clock = %clock.now(), "serving");
+    signal::stop().await?;
+    info!("stopping");
+    running.stop().await;
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! A health authority: knows subjects, exchanges authorization codes, tells of changes, and can be made to fail.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use anyhow::Result;
+use futures_util::{Stream, StreamExt, stream};
+use ridegate_proto::authority::v1::{
+    BatchLookupRequest, BatchLookupResponse, ExchangeAuthorizationRequest, ExchangeAuthorizationResponse,
+    Facts, LookupRequest, LookupResponse, SubjectFacts, WatchChangesRequest, WatchChangesResponse,
+    health_authority_server::{HealthAuthority, HealthAuthorityServer},
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tonic::{
+    Request, Response, Status,
+    transport::{Server, server::TcpIncoming},
+};
+
+const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+
+/// How it behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// Answers.
+    Well,
+    /// Takes every question and never answers.
+    Stalled,
+    /// Answers every question with an error.
+    Failing,
+    /// Answers with facts that say nothing.
+    Confused,
+}
+
+/// A running authority. Clones are the same one.
+#[derive(Clone)]
+pub struct Authority(Arc<Inner>);
+
+struct Inner {
+    address: SocketAddr,
+    state: Mutex<State>,
+    mood: watch::Sender<Mood>,
+    /// How many changes there were; watchers wake on it.
+    changes: watch::Sender<usize>,
+    server: Mutex<Option<JoinHandle<()>>>,
+    lookups: AtomicU64,
+    batches: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    people: HashMap<String, Facts>,
+    codes: HashMap<String, Code>,
+    log: Vec<SubjectFacts>,
+    /// Changes before this one are forgotten: their cursors are too old.
+    forgotten: usize,
+}
+
+struct Code {
+    subject: String,
+    used_by: Option<String>,
+}
+
+impl Authority {
+    /// Starts on a free loopback port.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let inner = Inner {
+            address: listener.local_addr()?,
+            state: Mutex::default(),
+            mood: watch::Sender::new(Mood::Well),
+            changes: watch::Sender::new(0),
+            server: Mutex::default(),
+            lookups: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+        };
+        let authority = Self(Arc::new(inner));
+        authority.serve(listener);
+        Ok(authority)
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let service = HealthAuthorityServer::new(self.clone());
+        let server = Server::builder().add_service(service);
+        let task = tokio::spawn(async move {
+            let _stopped =
+                server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await;
+        });
+        *self.0.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.0.address)
+    }
+
+    /// Makes a subject known, or known otherwise. Watchers are told.
+    pub fn set(&self, subject: &str, facts: Facts) {
+        let mut state = self.state();
+        state.people.insert(subject.to_owned(), facts.clone());
+        state.log.push(SubjectFacts { subject: subject.to_owned(), facts: Some(facts) });
+        self.0.changes.send_replace(state.log.len());
+    }
+
+    /// Makes an authorization code for a subject.
+    pub fn authorise(&self, code: &str, subject: &str) {
+        self.state().codes.insert(code.to_owned(), Code { subject: subject.to_owned(), used_by: None });
+    }
+
+    /// Changes how it behaves from now on.
+    pub fn feel(&self, mood: Mood) {
+        self.0.mood.send_replace(mood);
+    }
+
+    /// Ends every watch and forgets where each was.
+    pub fn forget_cursors(&self) {
+        let mut state = self.state();
+        state.log.push(SubjectFacts::default());
+        state.forgotten = state.log.len();
+        self.0.changes.send_replace(state.log.len());
+    }
+
+    /// Questions asked so far, one by one and in batches.
+    pub fn asked(&self) -> (u64, u64) {
+        (self.0.lookups.load(Relaxed), self.0.batches.load(Relaxed))
+    }
+
+    /// Stops listening and drops every connection.
+    pub async fn stop(&self) {
+        let task = self.0.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.abort();
+            let _aborted = task.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits or fails as its mood is; `true` if it is confused.
+    async fn temper(&self) -> Result<bool, Status> {
+        let mut mood = self.0.mood.subscribe();
+        match mood.wait_for(|mood| *mood != Mood::Stalled).await.as_deref() {
+            Ok(Mood::Failing) | Err(_) => Err(Status::internal("failing")),
+            Ok(Mood::Confused) => Ok(true),
+            Ok(Mood::Well | Mood::Stalled) => Ok(false),
+        }
+    }
+
+    /// What a watcher at `from` is told next: a change, or that there was none.
+    fn next_change(&self, from: usize) -> Result<WatchChangesResponse, Status> {
+        let state = self.state();
+        if from < state.forgotten {
+            return Err(Status::out_of_range("cursor"));
+        }
+        let change = state.log.get(from).cloned();
+        let cursor = (from + usize::from(change.is_some())).to_string();
+        Ok(WatchChangesResponse { change, cursor })
+    }
+}
+
+#[tonic::async_trait]
+impl HealthAuthority for Authority {
+    async fn exchange_authorization(
+        &self,
+        request: Request<ExchangeAuthorizationRequest>,
+    ) -> Result<Response<ExchangeAuthorizationResponse>, Status> {
+        self.temper().await?;
+        let request = request.into_inner();
+        let mut state = self.state();
+        let code =
+            state.codes.get_mut(&request.authorization_code).ok_or_else(|| Status::not_found("code"))?;
+        let used_by = code.used_by.get_or_insert_with(|| request.idempotency_key.clone());
+        if *used_by != request.idempotency_key {
+            return Err(Status::failed_precondition("used"));
+        }
+        Ok(Response::new(ExchangeAuthorizationResponse { subject: code.subject.clone() }))
+    }
+
+    async fn lookup(&self, request: Request<LookupRequest>) -> Result<Response<LookupResponse>, Status> {
+        self.0.lookups.fetch_add(1, Relaxed);
+        if self.temper().await? {
+            return Ok(Response::new(LookupResponse { facts: Some(Facts::default()) }));
+        }
+        let facts = self.state().people.get(&request.into_inner().subject).cloned();
+        let facts = facts.ok_or_else(|| Status::not_found("subject"))?;
+        Ok(Response::new(LookupResponse { facts: Some(facts) }))
+    }
+
+    async fn batch_lookup(
+        &self,
+        request: Request<BatchLookupRequest>,
+    ) -> Result<Response<BatchLookupResponse>, Status> {
+        self.0.batches.fetch_add(1, Relaxed);
+        let confused = self.temper().await?;
+        let state = self.state();
+        let known = |subject: String| {
+            let facts = if confused { Facts::default() } else { state.people.get(&subject)?.clone() };
+            Some(SubjectFacts { subject, facts: Some(facts) })
+        };
+        Ok(Response::new(BatchLookupResponse {
+            results: request.into_inner().subjects.into_iter().filter_map(known).collect(),
+        }))
+    }
+
+    type WatchChangesStream = Pin<Box<dyn Stream<Item = Result<WatchChangesResponse, Status>> + Send>>;
+
+    async fn watch_changes(
+        &self,
+        request: Request<WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        self.temper().await?;
+        let cursor = request.into_inner().cursor;
+        let now = self.state().log.len();
+        let from = if cursor.is_empty() {
+            now
+        } else {
+            cursor.parse().map_err(|_| Status::out_of_range("cursor"))?
+        };
+        let authority = self.clone();
+        let mut changes = self.0.changes.subscribe();
+        changes.mark_changed();
+        let told = stream::unfold(
+            (authority, changes, from, true),
+            |(authority, mut changes, from, first)| async move {
+                if !first && authority.state().log.len() <= from {
+                    let _change_or_sign_of_life =
+                        timeout(SIGN_OF_LIFE, changes.wait_for(|len| *len > from)).await;
+                }
+                authority.temper().await.ok()?;
+                let next = authority.next_change(from);
+                let from = next.as_ref().ok().and_then(|next| next.cursor.parse().ok()).unwrap_or(from);
+                Some((next, (authority, changes, from, false)))
+            },
+        );
+        // An error ends a gRPC stream.
+        let mut over = false;
+        let told = told.take_while(move |next| {
+            let before = std::mem::replace(&mut over, next.is_err());
+            async move { !before }
+        });
+        Ok(Response::new(Box::pin(told)))
+    }
+}

@@ -1,0 +1,11 @@
+//! A city to try the gateway in: phones that sign fresh codes, a health authority, partners that link riders,
+//! validators that tap. It mints ride codes, so a production build leaves it out.
+
+pub mod authority;
+pub mod city;
+pub mod demo;
+pub mod issuing;
+mod plan;
+mod report;
+pub mod stay;
+pub mod trust;
