@@ -1,1 +1,26 @@
-//! placeholder
+//! End to end: a real gateway over real gRPC, a real SQLite file, an authority on loopback. Clocks stand still and
+//! are moved by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::print_stdout)]
+
+#[path = "e2e/house.rs"]
+mod house;
+
+#[path = "e2e/architecture.rs"]
+mod architecture;
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
+#[path = "e2e/binary.rs"]
+mod binary;
+#[path = "e2e/claims.rs"]
+mod claims;
+#[path = "e2e/facts.rs"]
+mod facts;
+#[path = "e2e/front_door.rs"]
+mod front_door;
+#[path = "e2e/links.rs"]
+mod links;
+#[path = "e2e/quotas.rs"]
+mod quotas;
+#[path = "e2e/stream.rs"]
+mod stream;

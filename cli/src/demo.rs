@@ -4,7 +4,8 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use ridegate_sim::{
-    demo::{self, City, Options},
+    city::{City, START},
+    demo::{self, Options},
     stay,
 };
 
@@ -41,10 +42,9 @@ async fn ride(arguments: &Arguments) -> Result<bool> {
         taps: arguments.taps.try_into()?,
         rate: (arguments.rate > 0).then_some(arguments.rate),
         seed: arguments.seed,
-        config: String::new(),
     };
-    println!("A city on this machine, {}, seed {}.", demo::START, options.seed);
-    let city = Arc::new(City::build(&options).await?);
+    println!("A city on this machine, {START}, seed {}.", options.seed);
+    let city = Arc::new(City::build(options.seed, "").await?);
     let report = demo::ride(&city, &options).await?;
     println!("{report}");
     if arguments.stay {

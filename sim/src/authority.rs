@@ -18,7 +18,7 @@ use ridegate_proto::authority::v1::{
     Facts, LookupRequest, LookupResponse, SubjectFacts, WatchChangesRequest, WatchChangesResponse,
     health_authority_server::{HealthAuthority, HealthAuthorityServer},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tokio::{net::TcpListener, runtime::Runtime, sync::watch, time::timeout};
 use tonic::{
     Request, Response, Status,
     transport::{Server, server::TcpIncoming},
@@ -49,7 +49,8 @@ struct Inner {
     mood: watch::Sender<Mood>,
     /// How many changes there were; watchers wake on it.
     changes: watch::Sender<usize>,
-    server: Mutex<Option<JoinHandle<()>>>,
+    /// Its own, so that stopping it drops every connection with it.
+    runtime: Mutex<Option<Runtime>>,
     lookups: AtomicU64,
     batches: AtomicU64,
 }
@@ -61,6 +62,7 @@ struct State {
     log: Vec<SubjectFacts>,
     /// Changes before this one are forgotten: their cursors are too old.
     forgotten: usize,
+    refuses_watches: bool,
 }
 
 struct Code {
@@ -70,30 +72,27 @@ struct Code {
 
 impl Authority {
     /// Starts on a free loopback port.
-    pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    pub fn start() -> Result<Self> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
         let inner = Inner {
             address: listener.local_addr()?,
             state: Mutex::default(),
             mood: watch::Sender::new(Mood::Well),
             changes: watch::Sender::new(0),
-            server: Mutex::default(),
+            runtime: Mutex::default(),
             lookups: AtomicU64::new(0),
             batches: AtomicU64::new(0),
         };
         let authority = Self(Arc::new(inner));
-        authority.serve(listener);
-        Ok(authority)
-    }
-
-    fn serve(&self, listener: TcpListener) {
-        let service = HealthAuthorityServer::new(self.clone());
-        let server = Server::builder().add_service(service);
-        let task = tokio::spawn(async move {
-            let _stopped =
-                server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let server = Server::builder().add_service(HealthAuthorityServer::new(authority.clone()));
+        runtime.spawn(async move {
+            let incoming = TcpIncoming::from(TcpListener::from_std(listener)?).with_nodelay(Some(true));
+            server.serve_with_incoming(incoming).await.map_err(std::io::Error::other)
         });
-        *self.0.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        *authority.runtime() = Some(runtime);
+        Ok(authority)
     }
 
     /// Where it listens.
@@ -127,18 +126,25 @@ impl Authority {
         self.0.changes.send_replace(state.log.len());
     }
 
+    /// Ends every watch and takes no new one.
+    pub fn refuse_watches(&self) {
+        self.state().refuses_watches = true;
+    }
+
     /// Questions asked so far, one by one and in batches.
     pub fn asked(&self) -> (u64, u64) {
         (self.0.lookups.load(Relaxed), self.0.batches.load(Relaxed))
     }
 
     /// Stops listening and drops every connection.
-    pub async fn stop(&self) {
-        let task = self.0.server.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            task.abort();
-            let _aborted = task.await;
+    pub fn stop(&self) {
+        if let Some(runtime) = self.runtime().take() {
+            runtime.shutdown_background();
         }
+    }
+
+    fn runtime(&self) -> MutexGuard<'_, Option<Runtime>> {
+        self.0.runtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -158,6 +164,9 @@ impl Authority {
     /// What a watcher at `from` is told next: a change, or that there was none.
     fn next_change(&self, from: usize) -> Result<WatchChangesResponse, Status> {
         let state = self.state();
+        if state.refuses_watches {
+            return Err(Status::unavailable("no watches"));
+        }
         if from < state.forgotten {
             return Err(Status::out_of_range("cursor"));
         }

@@ -1,75 +1,273 @@
-//! Riders, and what the authority says of them.
+//! A city that runs: gateway, authority, partners, and riders who have linked.
 
-use jiff::{SignedDuration, Timestamp};
-use prost_types::Timestamp as WireTime;
-use ridegate_proto::authority::v1::{Facts, HealthState, Test, TestResult};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-/// Kinds of riders in the city, in June 2022: a test counts for three days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Rider {
-    /// Linked, green, tested yesterday.
-    Healthy,
-    /// Linked, a small child.
-    Exempt,
-    /// Linked, green, tested six days ago.
-    Overdue,
-    /// Linked, yellow.
-    Abnormal,
-    /// Linked, popup 3.
-    Popup,
-    /// Linked, green, never tested.
-    Untested,
-    /// Linked, but the authority has no record.
-    NoRecord,
-    /// Never linked.
-    Unlinked,
+use anyhow::{Context, Result, bail};
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+use ridegate_adapters::mot::MAX_VALIDITY_S;
+use ridegate_gateway::{
+    app::{Running, Settings},
+    clock::Clock,
+    config::Config,
+};
+use ridegate_proto::partner::v1::{
+    Channel as LinkChannel, Consent, LinkResult, LinkRiderRequest, Medium, MediumKind,
+    partner_service_client::PartnerServiceClient,
+};
+use tempfile::TempDir;
+use tokio::{sync::Semaphore, task::JoinSet};
+use tonic::{Request, transport::Endpoint};
+
+use crate::{
+    authority::Authority,
+    issuing::{Key, Phone, Terms},
+    progress::progress,
+    riders::{Rider, wire},
+    trust::Trust,
+};
+
+/// Where the city's clock stands when it starts: inside the 72-hour window.
+pub const START: &str = "2022-06-15T12:00:00+08:00";
+/// The metro fleet; it gets health reasons coarse, as every fleet does by default.
+pub const METRO: &str = "bjsubway";
+/// The bus fleet; it is configured to get them in full.
+pub const BUS: &str = "bjbus";
+
+const LINKS_AT_ONCE: usize = 8;
+/// Riders of a kind with each partner.
+const RIDERS: usize = 4;
+/// The most of these are needed, so there are more of them.
+const HEALTHY_RIDERS: usize = 40;
+/// How long a code of the city's phones lives.
+pub(crate) const VALIDITY_S: u16 = 60;
+
+/// A city that runs.
+pub struct City {
+    pub(crate) gateway: Running,
+    pub(crate) clock: Clock,
+    pub(crate) partners: Vec<String>,
+    /// Signs what no issuer vouched for.
+    pub(crate) forger: Key,
+    /// Phones of issuers whom no trusted root has certified, one a partner.
+    pub(crate) outsiders: Vec<Phone>,
+    riders: HashMap<(usize, Rider), Vec<Commuter>>,
+    /// A healthy rider of the first partner whose codes live long enough to be pasted.
+    visitor: Commuter,
+    authority: Authority,
+    /// Kept for as long as the city runs.
+    _folder: TempDir,
 }
 
-impl Rider {
-    /// Every kind.
-    pub const ALL: [Self; 8] = [
-        Self::Healthy,
-        Self::Exempt,
-        Self::Overdue,
-        Self::Abnormal,
-        Self::Popup,
-        Self::Untested,
-        Self::NoRecord,
-        Self::Unlinked,
-    ];
+/// A rider with a phone.
+pub(crate) struct Commuter {
+    pub(crate) phone: Phone,
+    account: String,
+    last_code: Mutex<u32>,
+}
 
-    /// Whether the rider has linked the account.
-    pub fn is_linked(self) -> bool {
-        self != Self::Unlinked
-    }
-
-    /// What the authority says at `now`; `None` if it says nothing.
-    pub fn facts(self, now: Timestamp) -> Option<Facts> {
-        let tested = |days: i64| vec![negative(now - SignedDuration::from_hours(24 * days))];
-        let (state, tests) = match self {
-            Self::Healthy => (HealthState::Green, tested(1)),
-            Self::Overdue => (HealthState::Green, tested(6)),
-            Self::Abnormal => (HealthState::Yellow, tested(1)),
-            Self::Popup => (HealthState::Popup, tested(1)),
-            Self::Exempt | Self::Untested => (HealthState::Green, vec![]),
-            Self::NoRecord | Self::Unlinked => return None,
+impl City {
+    /// Builds a city; `config` is more configuration for its gateway, in TOML.
+    pub async fn build(seed: u64, config: &str) -> Result<Self> {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let folder = tempfile::tempdir()?;
+        let trust = Trust::new(&mut rng)?;
+        trust.write(folder.path())?;
+        let authority = Authority::start()?;
+        let clock: Clock = START.parse().map_err(anyhow::Error::msg)?;
+        let gateway = start_gateway(folder.path(), &authority, clock.clone(), config).await?;
+        let city = Self {
+            gateway,
+            partners: trust.partners().map(|(id, _)| id.to_owned()).collect(),
+            forger: Key::generate(&mut rng)?,
+            outsiders: outsiders(&clock, &mut rng)?,
+            riders: settle(&trust, &clock, &mut rng)?,
+            visitor: commuter(&trust, 0, 0, MAX_VALIDITY_S, &clock, &mut rng)?,
+            clock,
+            authority,
+            _folder: folder,
         };
-        Some(Facts {
-            state: state.into(),
-            popup: if self == Self::Popup { 3 } else { 0 },
-            popup_raised_at: None,
-            tests,
-            exempt: self == Self::Exempt,
-            as_of: Some(wire(now)),
-        })
+        city.link_riders(&trust).await?;
+        Ok(city)
+    }
+
+    /// Where the gateway listens.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.gateway.address())
+    }
+
+    /// The city's clock.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A code of a healthy rider that lives for twenty minutes.
+    pub fn visitors_code(&self) -> Result<Vec<u8>> {
+        self.visitor.phone.code(u32::try_from(self.clock.unix_seconds().0)?)
+    }
+
+    /// Closes everything.
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+        self.authority.stop();
+    }
+
+    /// The rider of this kind whose turn it is.
+    pub(crate) fn pick(&self, partner: usize, rider: Rider, turn: usize) -> Result<&Commuter> {
+        let commuters = self.riders.get(&(partner % self.partners.len(), rider)).context("no such rider")?;
+        commuters.get(turn % commuters.len()).context("no such rider")
+    }
+
+    async fn link_riders(&self, trust: &Trust) -> Result<()> {
+        let linked = self.riders.iter().filter(|((_, rider), _)| rider.is_linked());
+        let riders = linked
+            .flat_map(|((partner, rider), commuters)| commuters.iter().map(|one| (*partner, *rider, one)));
+        let riders: Vec<_> = riders.chain([(0, Rider::Healthy, &self.visitor)]).collect();
+        let progress = progress(riders.len(), "riders link ");
+        let room = Arc::new(Semaphore::new(LINKS_AT_ONCE));
+        let channel = Endpoint::from_shared(self.endpoint())?.connect().await?;
+        let mut tasks: JoinSet<Result<()>> = JoinSet::new();
+        for (position, rider, commuter) in riders {
+            let (partner, issuing) = trust.partners().nth(position).context("no such partner")?;
+            let now = self.clock.now();
+            let (subject, code) =
+                (format!("subject-{}", commuter.account), format!("code-{}", commuter.account));
+            self.authority.authorise(&code, &subject);
+            if let Some(facts) = rider.facts(now) {
+                self.authority.set(&subject, facts);
+            }
+            let request = link_request(&issuing.issuer.to_string(), &commuter.account, code, wire(now));
+            let request = identified(request, &format!("urn:ridegate:partner:{partner}"))?;
+            let (mut client, progress) = (PartnerServiceClient::new(channel.clone()), progress.clone());
+            let turn = Arc::clone(&room).acquire_owned().await?;
+            tasks.spawn(async move {
+                let result = client.link_rider(request).await?.into_inner().result();
+                drop(turn);
+                progress.step();
+                if result == LinkResult::Linked {
+                    Ok(())
+                } else {
+                    bail!("a rider was not linked: {result:?}")
+                }
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        progress.finish();
+        Ok(())
     }
 }
 
-fn negative(reported_at: Timestamp) -> Test {
-    Test { result: TestResult::Negative.into(), sampled_at: None, reported_at: Some(wire(reported_at)) }
+impl Commuter {
+    /// A code of a second that this phone has not shown one of.
+    pub(crate) fn code(&self, clock: &Clock) -> Result<Vec<u8>> {
+        self.phone.code(self.next_second(clock)?)
+    }
+
+    /// Seconds from half a validity ago on, one a code: a phone that is asked for two in one second signs the next.
+    pub(crate) fn next_second(&self, clock: &Clock) -> Result<u32> {
+        let now = u32::try_from(clock.unix_seconds().0)?;
+        let mut last = self.last_code.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (now - u32::from(VALIDITY_S) / 2).max(*last + 1);
+        if *last > now + 15 {
+            bail!("riders ride more than once a second each: ask for a lower rate");
+        }
+        Ok(*last)
+    }
 }
 
-/// A time as the wire has it.
-pub fn wire(at: Timestamp) -> WireTime {
-    WireTime { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+async fn start_gateway(folder: &Path, authority: &Authority, clock: Clock, more: &str) -> Result<Running> {
+    // Budgets are wide: on a busy machine the demo shall be slow, not wrong. The latencies it shows are the real ones.
+    let config = format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\n\
+         [authority]\nendpoint = \"{}\"\nlookup_timeout = \"5s\"\nexchange_timeout = \"10s\"\n\
+         [registry]\ntimeout = \"5s\"\n\
+         [verdict]\nbudget = \"10s\"\n\
+         [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n\
+         [fleets]\nfull_reasons = [\"{BUS}\"]\nhelp = {{ {METRO} = \"96165\", {BUS} = \"96166\" }}\n\
+         {more}\n",
+        authority.endpoint(),
+    );
+    let path = folder.join("ridegate.toml");
+    std::fs::write(&path, config)?;
+    Ok(Settings::new(Config::load(&path)?, clock, true)?.start().await?)
+}
+
+fn settle(
+    trust: &Trust,
+    clock: &Clock,
+    rng: &mut ChaCha20Rng,
+) -> Result<HashMap<(usize, Rider), Vec<Commuter>>> {
+    let mut riders = HashMap::new();
+    let mut number = 0;
+    for position in 0..trust.partners().count() {
+        for rider in Rider::ALL {
+            let count = if rider == Rider::Healthy { HEALTHY_RIDERS } else { RIDERS };
+            let commuters = std::iter::repeat_with(|| {
+                number += 1;
+                commuter(trust, position, number, VALIDITY_S, clock, rng)
+            });
+            riders.insert((position, rider), commuters.take(count).collect::<Result<_>>()?);
+        }
+    }
+    Ok(riders)
+}
+
+/// Issuers of the same numbers, certified by a root that nobody trusts.
+fn outsiders(clock: &Clock, rng: &mut ChaCha20Rng) -> Result<Vec<Phone>> {
+    let forged = Trust::new(rng)?;
+    let phones =
+        (0..forged.partners().count()).map(|position| commuter(&forged, position, 0, VALIDITY_S, clock, rng));
+    phones.map(|commuter| Ok(commuter?.phone)).collect()
+}
+
+fn commuter(
+    trust: &Trust,
+    partner: usize,
+    number: u64,
+    validity: u16,
+    clock: &Clock,
+    rng: &mut ChaCha20Rng,
+) -> Result<Commuter> {
+    let (_, issuing) = trust.partners().nth(partner).context("no such partner")?;
+    let terms = Terms {
+        account: format!("3104{number:016}"),
+        platform: issuing.platform.to_string(),
+        authorized_until: u32::try_from(clock.unix_seconds().0)? + 86_400,
+        validity,
+        account_type: 1,
+        custom: Vec::new(),
+    };
+    let phone = trust.issuer(&issuing.issuer.to_string())?.authorise(Key::generate(rng)?, &terms)?;
+    Ok(Commuter { phone, account: terms.account, last_code: Mutex::new(0) })
+}
+
+fn link_request(issuer: &str, account: &str, code: String, now: prost_types::Timestamp) -> LinkRiderRequest {
+    LinkRiderRequest {
+        idempotency_key: format!("link-{account}"),
+        media: vec![Medium {
+            kind: MediumKind::MotCode.into(),
+            issuer: issuer.into(),
+            account: account.into(),
+        }],
+        authorization_code: code,
+        consent: Some(Consent {
+            wording_version: "2022-06".into(),
+            granted_at: Some(now),
+            purpose: "health check at gates".into(),
+        }),
+        channel: LinkChannel::App.into(),
+    }
+}
+
+/// A request as this caller.
+pub fn identified<T>(message: T, identity: &str) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-ridegate-identity", identity.parse()?);
+    Ok(request)
 }

@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt, seq::SliceRandom};
 
-use crate::city::Rider;
+use crate::riders::Rider;
 
 /// One rider's story at a gate, or at two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use ridegate_adapters::{
     Bcd8, CodeError, MotTrust, NoMemory, Partners, Profile, RideCode, UnixSeconds,
     mot::{FUTURE_SKEW_S, MAX_VALIDITY_S},
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Outcome, Suite, outcome};
@@ -12,7 +12,7 @@ use super::{Outcome, Suite, outcome};
 #[derive(Deserialize)]
 pub(super) struct File {
     #[serde(rename = "format")]
-    _format: IgnoredAny,
+    _format: String,
     trust: Trust,
     cases: Vec<Case>,
 }
@@ -41,7 +41,8 @@ struct Revoked {
 
 #[derive(Deserialize)]
 struct Partner {
-    partner: String,
+    #[serde(rename = "partner")]
+    name: String,
     platform: Bcd8,
     issuer: Bcd8,
     account_types: Option<Vec<u8>>,
@@ -92,10 +93,10 @@ fn partners(trust: Trust) -> Result<Partners, String> {
 
 /// A file that does not say which account types are onboarded onboards all.
 fn profile(partner: Partner) -> Result<Profile, String> {
-    let Partner { partner, platform, issuer, account_types } = partner;
+    let Partner { name, platform, issuer, account_types } = partner;
     let account_types = account_types.unwrap_or_else(|| (0..=u8::MAX).collect());
     Profile::from_toml(&format!(
-        "id = {partner:?}\nname = {{ zh = \"\", en = \"\" }}\ncity = \"\"\nkind = \"metro\"\ntest = true\n\
+        "id = {name:?}\nname = {{ zh = \"\", en = \"\" }}\ncity = \"\"\nkind = \"metro\"\ntest = true\n\
          [[mot]]\nplatform = \"{platform}\"\nissuer = \"{issuer}\"\naccount_types = {account_types:?}\n"
     ))
     .map_err(|error| format!("trust: partner: {error}"))

@@ -7,7 +7,7 @@ use ridegate_gateway::domain::{
     passage::{Direction, Passage},
     policy::Policy,
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Outcome, Suite, outcome};
@@ -15,7 +15,7 @@ use super::{Outcome, Suite, outcome};
 #[derive(Deserialize)]
 pub(super) struct File {
     #[serde(rename = "policy")]
-    _policy: IgnoredAny,
+    _policy: String,
     cases: Vec<Case>,
 }
 
@@ -56,14 +56,14 @@ pub(super) fn load(file: File) -> Result<Box<dyn Suite>, String> {
     let mut cases = Vec::with_capacity(file.cases.len());
     for mut case in file.cases {
         let stated = case.facts.take();
-        let facts = stated.map(|stated| facts(stated, case.now)).transpose();
+        let facts = stated.map(|stated| facts(&stated, case.now)).transpose();
         let facts = facts.map_err(|why| format!("case {:?}: facts.{why}", case.name))?;
         cases.push((case, facts));
     }
     Ok(Box::new(Decisions { policy, cases }))
 }
 
-fn facts(stated: CaseFacts, as_of: Timestamp) -> Result<Facts, String> {
+fn facts(stated: &CaseFacts, as_of: Timestamp) -> Result<Facts, String> {
     let state = match (stated.state.as_str(), stated.popup.and_then(PopupNumber::new)) {
         ("GREEN", _) => HealthState::Green,
         ("YELLOW", _) => HealthState::Yellow,

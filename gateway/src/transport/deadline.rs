@@ -34,8 +34,8 @@ mod tests {
 
     #[test]
     fn every_unit_is_read_and_nonsense_is_no_deadline() {
-        check("2H", Some(Duration::from_secs(7200)));
-        check("3M", Some(Duration::from_secs(180)));
+        check("2H", Some(Duration::from_hours(2)));
+        check("3M", Some(Duration::from_mins(3)));
         check("200m", Some(Duration::from_millis(200)));
         check("99999999S", Some(Duration::from_secs(99_999_999)));
         check("5u", Some(Duration::from_micros(5)));

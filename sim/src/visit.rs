@@ -1,0 +1,226 @@
+//! One story at the gates: what the rider shows, what the gate is told, whether that was right.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+use ridegate_proto::validator::v1::{
+    CheckRequest, CheckResponse, Direction, InspectionOutcome, ReportInspectionRequest, Verdict,
+    check_request, validator_service_client::ValidatorServiceClient,
+};
+use tokio::time::Instant;
+use tonic::{Response, Status, transport::Channel};
+
+use crate::{
+    city::{BUS, City, METRO, VALIDITY_S, identified},
+    plan::{self, Expected, Story},
+    progress::Progress,
+    report::{Mismatch, Report},
+};
+
+const GATES: usize = 24;
+
+/// One story on its way.
+pub(crate) struct Visit {
+    pub(crate) city: Arc<City>,
+    pub(crate) channel: Channel,
+    /// Which of the day's stories; it picks partner, rider and gate.
+    pub(crate) turn: usize,
+    pub(crate) story: Story,
+    /// What is left to chance.
+    pub(crate) noise: u64,
+}
+
+/// A gate or a bus door.
+struct Gate {
+    identity: String,
+    bus: bool,
+}
+
+impl Gate {
+    fn new(number: usize) -> Self {
+        let (bus, number) = (number % 4 == 3, number % GATES);
+        let identity = if bus {
+            format!("urn:ridegate:validator:{BUS}:reader-{number}")
+        } else {
+            format!("urn:ridegate:validator:{METRO}:gate-{number}")
+        };
+        Self { identity, bus }
+    }
+
+    fn direction(&self, out: bool) -> Direction {
+        match (self.bus, out) {
+            (false, false) => Direction::Entry,
+            (false, true) => Direction::Exit,
+            (true, false) => Direction::Boarding,
+            (true, true) => Direction::Alighting,
+        }
+    }
+}
+
+impl Visit {
+    pub(crate) async fn ride(&self, report: &Mutex<Report>, progress: &Progress) -> Result<()> {
+        let code = self.code()?;
+        let mut first_verdict = String::new();
+        for (visit, expected) in self.story.expected().into_iter().enumerate() {
+            let (gate, request) = self.tap(visit, &code);
+            let began = Instant::now();
+            let answer = self.check(&gate, request).await;
+            let latency = began.elapsed();
+            progress.step();
+            let answer = answer.map(Response::into_inner);
+            self.book(report, &gate, expected, &first_verdict, &answer, latency);
+            let Ok(answer) = answer else { continue };
+            if answer.verdict() == Verdict::Inspect && self.noise.is_multiple_of(4) {
+                self.staff_look(&gate, &answer).await?;
+                lock(report).reported += 1;
+            }
+            if first_verdict.is_empty() {
+                first_verdict = answer.verdict_id;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the rider shows.
+    fn code(&self) -> Result<Vec<u8>> {
+        let clock = &self.city.clock;
+        let commuter = self.city.pick(self.turn, self.story.rider(), self.turn / self.city.partners.len())?;
+        match self.story {
+            Story::ShowsExpired => {
+                let ran_out = u32::try_from(clock.unix_seconds().0)? - u32::from(VALIDITY_S) - 30;
+                commuter.phone.code(ran_out)
+            }
+            Story::ForgesPhone => commuter.phone.forged(&self.city.forger, commuter.next_second(clock)?),
+            Story::ForgesIssuer => {
+                let outsider =
+                    self.city.outsiders.get(self.turn % self.city.outsiders.len()).context("outsider")?;
+                outsider.code(u32::try_from(clock.unix_seconds().0)?)
+            }
+            Story::ShowsDamaged => {
+                let mut code = commuter.code(clock)?;
+                code.pop();
+                Ok(code)
+            }
+            Story::ShowsSomethingElse => {
+                Ok(plan::something_else(&mut ChaCha20Rng::seed_from_u64(self.noise)))
+            }
+            _ => commuter.code(clock),
+        }
+    }
+
+    /// Which gate, and what it sends.
+    fn tap(&self, visit: usize, code: &[u8]) -> (Gate, CheckRequest) {
+        let elsewhere = matches!(self.story, Story::LendsCode | Story::TriesNextGate);
+        // Four on: another gate of the same fleet.
+        let gate = Gate::new(self.turn + if elsewhere { 4 * visit } else { 0 });
+        let again = if self.story == Story::IsRetried { 0 } else { visit };
+        let request = CheckRequest {
+            request_id: format!("tap-{}-{again}", self.turn),
+            medium: Some(check_request::Medium::QrCode(code.to_vec().into())),
+            direction: gate.direction(matches!(self.story, Story::Leaves(_))).into(),
+            location: if gate.bus { "line-1" } else { "xizhimen" }.into(),
+            device_id: String::new(),
+            scanned_at: None,
+        };
+        (gate, request)
+    }
+
+    async fn check(&self, gate: &Gate, request: CheckRequest) -> Result<Response<CheckResponse>, Status> {
+        let request = identified(request, &gate.identity).map_err(|_| Status::internal("identity"))?;
+        ValidatorServiceClient::new(self.channel.clone()).check(request).await
+    }
+
+    fn book(
+        &self,
+        report: &Mutex<Report>,
+        gate: &Gate,
+        expected: Expected,
+        first_verdict: &str,
+        answer: &Result<CheckResponse, Status>,
+        latency: Duration,
+    ) {
+        let partner = self.city.partners.get(self.turn % self.city.partners.len()).map_or("", String::as_str);
+        let wanted = Seen::expected(expected, gate, partner, first_verdict);
+        let mut report = lock(report);
+        report.sent += 1;
+        let got = match answer {
+            Ok(answer) => {
+                let seen = Seen::answered(answer);
+                report.answer(seen.allow, &seen.reason, &seen.partner, latency);
+                if seen == wanted {
+                    return;
+                }
+                seen.to_string()
+            }
+            Err(status) => format!("status {:?}", status.code()),
+        };
+        report.mismatch(Mismatch { story: format!("{:?}", self.story), expected: wanted.to_string(), got });
+    }
+
+    async fn staff_look(&self, gate: &Gate, answer: &CheckResponse) -> Result<()> {
+        let outcome = match self.noise % 3 {
+            0 => InspectionOutcome::Passed,
+            1 => InspectionOutcome::Refused,
+            _ => InspectionOutcome::Left,
+        };
+        let report =
+            ReportInspectionRequest { verdict_id: answer.verdict_id.clone(), outcome: outcome.into() };
+        let report = identified(report, &gate.identity)?;
+        ValidatorServiceClient::new(self.channel.clone()).report_inspection(report).await?;
+        Ok(())
+    }
+}
+
+/// What of an answer is compared.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    allow: bool,
+    reason: String,
+    partner: String,
+    retry_of: String,
+}
+
+impl Seen {
+    fn expected(expected: Expected, gate: &Gate, partner: &str, first_verdict: &str) -> Self {
+        let coarse = !gate.bus
+            && matches!(
+                expected.reason,
+                "HEALTH_ABNORMAL" | "HEALTH_POPUP" | "TEST_MISSING" | "TEST_OVERDUE"
+            );
+        Self {
+            allow: expected.allow,
+            reason: if coarse { "HEALTH" } else { expected.reason }.to_owned(),
+            partner: if expected.partner { partner } else { "" }.to_owned(),
+            retry_of: if expected.repeats { first_verdict } else { "" }.to_owned(),
+        }
+    }
+
+    fn answered(answer: &CheckResponse) -> Self {
+        let reason = answer.reason().as_str_name();
+        Self {
+            allow: answer.verdict() == Verdict::Allow,
+            reason: reason.strip_prefix("REASON_").unwrap_or(reason).to_owned(),
+            partner: answer.partner.clone(),
+            retry_of: answer.retry_of.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.allow { "ALLOW" } else { "INSPECT" };
+        let repeat = if self.retry_of.is_empty() { "" } else { ", a repeat" };
+        let partner = if self.partner.is_empty() { "nobody" } else { &self.partner };
+        write!(f, "{verdict} {} of {partner}{repeat}", self.reason)
+    }
+}
+
+fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,350 @@
+//! The binary, as an operator or a partner's engineer runs it.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use rand::SeedableRng;
+use ridegate_gateway::config::Config;
+use ridegate_proto::{
+    partner::v1::{GetLinkRequest, LinkResult, partner_service_client::PartnerServiceClient},
+    validator::v1::validator_service_client::ValidatorServiceClient,
+};
+use ridegate_sim::{
+    authority::Authority,
+    city::City,
+    demo::{self, Options},
+    riders::Rider,
+    trust::Trust,
+};
+
+use crate::house::{
+    GATE, House, connect, digits, identified, link_request, medium, request, said, subject, write_config,
+};
+
+fn ridegate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ridegate"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+fn vector(name: &str) -> String {
+    format!("{}/../tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn conformance_files_are_run_and_counted() {
+    let done =
+        ridegate().args(["vectors", "check", &vector("mot.json"), &vector("policy.json")]).output().unwrap();
+    assert_eq!(text(&done.stdout), "85 passed, 0 failed\n");
+    assert_eq!(text(&done.stderr), "");
+    assert_eq!(done.status.code(), Some(0));
+}
+
+#[test]
+fn a_case_that_is_not_as_it_expects_is_shown_and_fails_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let changed = folder.path().join("mot.json");
+    let file = std::fs::read_to_string(vector("mot.json")).unwrap();
+    std::fs::write(&changed, file.replacen("UNTRUSTED_ISSUER", "BAD_SIGNATURE", 1)).unwrap();
+    let done =
+        ridegate().args(["vectors", "check"]).arg(&changed).arg(vector("policy.json")).output().unwrap();
+    let shown = text(&done.stdout);
+    assert!(shown.contains("mot.json: unknown root\n"), "{shown}");
+    assert!(
+        shown.contains("expected {\"error\":\"BAD_SIGNATURE\"}\n  got      {\"error\":\"UNTRUSTED_ISSUER\"}"),
+        "{shown}"
+    );
+    assert!(shown.ends_with("84 passed, 1 failed\n"), "{shown}");
+    assert_eq!(done.status.code(), Some(1));
+}
+
+#[test]
+fn files_that_cannot_be_run_are_refused_by_name_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    for (file, why) in [
+        (vector("alipay.json"), "format \"alipay\" is not known"),
+        (vector("online.json"), "format \"online\" is not known"),
+        (write("other.json", "{\"policy\": \"beijing-2023\"}"), "policy \"beijing-2023\" is not known"),
+        (write("none.json", "{}"), "expected either a format or a policy"),
+        (write("text.json", "hello"), "not JSON"),
+        (write("half.json", "{\"format\": \"mot\", \"cases\": []}"), "missing field `trust`"),
+        ("no-such-file.json".into(), "cannot be read"),
+    ] {
+        let done = ridegate().args(["vectors", "check", &vector("mot.json"), &file]).output().unwrap();
+        assert!(text(&done.stderr).contains(why), "{}", text(&done.stderr));
+        assert!(text(&done.stderr).contains(&file));
+        assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(64), ""));
+    }
+}
+
+fn serve(config: &Path, more: &[&str]) -> Output {
+    ridegate().args(["serve", "--config"]).arg(config).args(more).output().unwrap()
+}
+
+#[track_caller]
+fn refused(content: &str, expect: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ridegate.toml");
+    std::fs::write(&path, content).unwrap();
+    let done = serve(&path, &["--insecure-dev"]);
+    assert!(text(&done.stderr).contains(expect), "expected {expect:?} in {:?}", text(&done.stderr));
+    assert_eq!(done.status.code(), Some(64));
+    assert!(!folder.path().join("ridegate.db").exists(), "refused before anything was opened");
+}
+
+#[test]
+fn a_configuration_that_is_not_understood_is_refused_with_file_line_key_and_what_is_allowed() {
+    let head = "[authority]\nendpoint = \"http://127.0.0.1:1\"\n";
+    refused("", "ridegate.toml:1: missing field `authority`");
+    refused("[authority]\n", "ridegate.toml:1: authority: missing field `endpoint`");
+    refused(
+        "[authority]\nendpoint = \"127.0.0.1:1\"\n",
+        "ridegate.toml:2: authority.endpoint: expected http://host:port",
+    );
+    refused(
+        &format!("{head}\n[registry]\npth = \"x\"\n"),
+        "ridegate.toml:5: registry.pth: unknown field `pth`, expected one of `path`, `key_file`, `timeout`",
+    );
+    refused(
+        &format!("{head}[registery]\n"),
+        "ridegate.toml:3: registery: unknown field `registery`, expected one of",
+    );
+    refused(
+        &format!("{head}[verdict]\nbudget = \"150\"\n"),
+        "ridegate.toml:4: verdict.budget: expected a duration from 1ms to 10s, with its unit",
+    );
+    refused(
+        &format!("{head}[verdict]\nbudget = \"11s\"\n"),
+        "verdict.budget: expected a duration from 1ms to 10s",
+    );
+    refused(
+        &format!("{head}[verdict]\nin_flight = 0\n"),
+        "verdict.in_flight: expected a number from 1 to 1000000",
+    );
+    refused(&format!("{head}[quota]\ncodes_burst = 0\n"), "quota.codes_burst");
+    refused(&format!("{head}[listen]\naddress = \"localhost\"\n"), "listen.address");
+    refused(&format!("{head}[listen]\naddress = \"0.0.0.0:7443\"\n"), "must be a loopback address");
+    refused(&format!("{head}[listen\n"), "ridegate.toml:3: ");
+    refused(&format!("{head}[partners]\nprofiles = \"p\"\n"), "name both or neither");
+    refused(&format!("{head}[policy]\nfile = \"no.toml\"\n"), "no.toml: cannot be read");
+}
+
+#[test]
+fn without_insecure_dev_nothing_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ridegate.toml");
+    std::fs::write(&path, "[authority]\nendpoint = \"http://127.0.0.1:1\"\n").unwrap();
+    let done = serve(&path, &[]);
+    assert_eq!(done.status.code(), Some(64));
+    assert!(text(&done.stderr).contains("--insecure-dev"));
+    let done = serve(&path, &["--clock", "2022-06-15T12:00:00+08:00"]);
+    assert_eq!(done.status.code(), Some(2), "another period is for development only");
+}
+
+#[test]
+fn the_example_is_complete_and_says_the_defaults() {
+    let example = include_str!("../../ridegate.example.toml");
+    let path = Path::new("ridegate.example.toml");
+    let parsed = Config::from_toml(example, path).unwrap();
+    let needed = example.lines().find(|line| line.starts_with("endpoint")).unwrap();
+    let defaults = Config::from_toml(&format!("[authority]\n{needed}\n"), path).unwrap();
+    assert_eq!(parsed, defaults);
+    // Every key a section knows is named when it meets one it does not.
+    let sections: Vec<_> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'))
+        .filter(|name| !name.contains('.'))
+        .collect();
+    assert_eq!(sections.len(), 10);
+    for section in sections {
+        let unknown =
+            example.replacen(&format!("[{section}]\n"), &format!("[{section}]\nno_such_key = 1\n"), 1);
+        let error = Config::from_toml(&unknown, path).unwrap_err().to_string();
+        let known = error.split("expected").nth(1).unwrap();
+        for key in known.split('`').skip(1).step_by(2) {
+            let (as_key, as_section) = (format!("{key} ="), format!("[{section}.{key}]"));
+            let said = |line: &str| line.trim_start_matches("# ").starts_with(&as_key) || line == as_section;
+            assert!(example.lines().any(said), "{section}.{key}");
+        }
+    }
+}
+
+/// A gateway in a process of its own.
+struct Process {
+    child: Child,
+    endpoint: String,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Process {
+    fn start(config: &Path) -> Self {
+        let mut child = ridegate()
+            .args(["serve", "--insecure-dev", "--clock", "2022-06-15T12:00:00+08:00,frozen", "--config"])
+            .arg(config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        let address = loop {
+            let mut line = String::new();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "ended: {said}");
+            if let Some((_, rest)) = line.split_once("address=") {
+                break rest.split_whitespace().next().unwrap().to_owned();
+            }
+            said.push_str(&line);
+        };
+        assert!(said.contains("INSECURE"), "it says so loudly");
+        Self { child, endpoint: format!("http://{address}"), log }
+    }
+
+    /// kill −9: nothing is flushed, nothing is closed.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.log, &mut rest).unwrap();
+        (status.code(), rest)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_link_survives_kill_nine() {
+    let folder = tempfile::tempdir().unwrap();
+    Trust::new(&mut rand_chacha::ChaCha20Rng::seed_from_u64(1)).unwrap().write(folder.path()).unwrap();
+    let authority = Authority::start().unwrap();
+    let config = write_config(folder.path(), &authority, "", "");
+    for round in 1..=5 {
+        let process = Process::start(&config);
+        let mut client = PartnerServiceClient::new(connect(&process.endpoint).await);
+        authority.authorise(&format!("code-{round}"), &subject(round));
+        let linked =
+            client.link_rider(identified("urn:ridegate:partner:yikatong", link_request(round))).await;
+        process.kill();
+        assert_eq!(linked.unwrap().into_inner().result(), LinkResult::Linked);
+    }
+    let process = Process::start(&config);
+    let mut client = PartnerServiceClient::new(connect(&process.endpoint).await);
+    for (account, linked) in [(1, true), (2, true), (3, true), (4, true), (5, true), (6, false)] {
+        let request = GetLinkRequest { medium: Some(medium(account)) };
+        let answer = client.get_link(identified("urn:ridegate:partner:yikatong", request)).await.unwrap();
+        assert_eq!(answer.into_inner().link.is_some(), linked, "account {account}");
+    }
+    // A repeat after the crash is answered as the first was.
+    let again =
+        client.link_rider(identified("urn:ridegate:partner:yikatong", link_request(5))).await.unwrap();
+    assert_eq!(again.into_inner().result(), LinkResult::Linked);
+    process.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_names_a_rider_is_ever_logged() {
+    let house = House::open().await;
+    house.settle(31_041_234_567, Rider::Healthy).await;
+    let process = Process::start(&house.folder.path().join("ridegate.toml"));
+    let channel = connect(&process.endpoint).await;
+    let mut partner = PartnerServiceClient::new(channel.clone());
+    let mut validator = ValidatorServiceClient::new(channel);
+    let code = house.fresh(&house.phone(31_041_234_567));
+    let answer = validator
+        .check(identified(GATE, request("request-canary", code.clone())))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(said(&answer), "ALLOW HEALTH_OK", "the link of one process serves the next");
+    house.authority.stop();
+    let failed =
+        partner.link_rider(identified("urn:ridegate:partner:yikatong", link_request(8))).await.unwrap_err();
+    drop((partner, validator));
+    let (status, log) = process.terminate();
+    assert_eq!(status, Some(0));
+    assert!(
+        log.contains("a partner's request could not be carried out"),
+        "the twin: something was logged: {log}"
+    );
+    let code = hex::encode(code);
+    for canary in [
+        "31041234567",
+        &digits(8),
+        &subject(8),
+        "subject-of",
+        "code-8",
+        "key-8",
+        "request-canary",
+        &code[..40],
+    ] {
+        assert!(!log.contains(canary), "{canary} in {log}");
+        assert!(!format!("{failed:?}").contains(canary));
+    }
+}
+
+#[tokio::test]
+async fn a_registry_is_not_opened_without_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    Trust::new(&mut rand_chacha::ChaCha20Rng::seed_from_u64(1)).unwrap().write(folder.path()).unwrap();
+    let authority = Authority::start().unwrap();
+    let config = write_config(folder.path(), &authority, "", "");
+    Process::start(&config).kill();
+    let key = folder.path().join("ridegate.key");
+    let kept = std::fs::read_to_string(&key).unwrap();
+
+    std::fs::remove_file(&key).unwrap();
+    let missing = serve(&config, &["--insecure-dev"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("ridegate.key: missing"), "{}", text(&missing.stderr));
+
+    std::fs::write(&key, "00".repeat(32)).unwrap();
+    let other = serve(&config, &["--insecure-dev"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(text(&other.stderr).contains("written under another key"), "{}", text(&other.stderr));
+    assert!(!text(&other.stderr).contains(kept.trim()));
+}
+
+#[test]
+fn the_demo_shows_a_city_in_which_every_verdict_is_the_one_expected() {
+    let done = ridegate().args(["demo", "--taps", "300", "--rate", "100", "--seed", "7"]).output().unwrap();
+    let (shown, progress) = (text(&done.stdout), text(&done.stderr));
+    assert!(shown.contains("300 taps sent, 300 answered, 300 as expected"), "{shown}");
+    for reason in [
+        "HEALTH_OK",
+        "NOT_LINKED",
+        "NO_RECORD",
+        "CODE_EXPIRED",
+        "CODE_UNTRUSTED",
+        "CODE_REPLAYED",
+        "TEST_OVERDUE",
+    ] {
+        assert!(shown.contains(reason), "{reason} in {shown}");
+    }
+    assert!(shown.contains("p99"));
+    assert!(progress.contains("taps") && progress.contains("300/300"), "{progress}");
+    assert_eq!(done.status.code(), Some(0));
+}
+
+/// The twin: a city whose gateway throttles must not be called clean.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_city_with_one_wrong_verdict_is_not_clean() {
+    let city = City::build(7, "[quota]\ncodes_per_second = 1\ncodes_burst = 1\n").await.unwrap();
+    let city = std::sync::Arc::new(city);
+    let report = demo::ride(&city, &Options { taps: 60, rate: None, seed: 7 }).await.unwrap();
+    assert!(!report.is_clean());
+    assert!(report.to_string().contains("got INSPECT THROTTLED"), "{report}");
+}

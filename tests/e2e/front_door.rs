@@ -1,0 +1,59 @@
+//! Every MOT case through the front door, with the profiles that ship.
+
+use ridegate_gateway::{app::Settings, clock::Clock, config::Config};
+use ridegate_proto::validator::v1::validator_service_client::ValidatorServiceClient;
+use ridegate_sim::authority::Authority;
+use serde_json::Value;
+
+use crate::house::{connect, identified, request, said};
+
+/// What a validator is told of each error.
+fn told(error: &str) -> &'static str {
+    match error {
+        "UNRECOGNIZED" => "INSPECT CODE_UNRECOGNIZED",
+        "MALFORMED" => "INSPECT CODE_MALFORMED",
+        "UNSUPPORTED_MEDIUM" => "INSPECT MEDIUM_UNSUPPORTED",
+        "UNTRUSTED_ISSUER" | "CERTIFICATE_EXPIRED" | "VALIDITY_TOO_LONG" | "BAD_SIGNATURE" => {
+            "INSPECT CODE_UNTRUSTED"
+        }
+        "AUTHORIZATION_EXPIRED" | "NOT_YET_VALID" | "CODE_EXPIRED" => "INSPECT CODE_EXPIRED",
+        other => panic!("an error nobody knows: {other}"),
+    }
+}
+
+#[tokio::test]
+async fn every_mot_case_is_told_as_it_should_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::start().unwrap();
+    let path = folder.path().join("ridegate.toml");
+    let config = format!(
+        "listen.address = \"127.0.0.1:0\"\nauthority.endpoint = \"{}\"\n[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
+        authority.endpoint()
+    );
+    std::fs::write(&path, config).unwrap();
+    let clock: Clock = "2022-06-15T12:00:00+08:00,frozen".parse().unwrap();
+    let gateway = Settings::new(Config::load(&path).unwrap(), clock, true).unwrap().start().await.unwrap();
+    let mut client = ValidatorServiceClient::new(connect(&format!("http://{}", gateway.address())).await);
+
+    let file: Value = serde_json::from_str(include_str!("../vectors/mot.json")).unwrap();
+    let cases = file["cases"].as_array().unwrap();
+    for (position, case) in cases.iter().enumerate() {
+        assert_eq!(case["now"], 1_655_265_600);
+        let payload = hex::decode(case["payload"].as_str().unwrap()).unwrap();
+        let expect = &case["expect"];
+        let (told, partner) = match expect["error"].as_str() {
+            Some(error) => (told(error), None),
+            // Genuine, and nobody has linked it. INSPECT uses nothing up, so every case finds its code unused.
+            None => ("INSPECT NOT_LINKED", expect["code"]["partner"].as_str()),
+        };
+        let gate = format!("urn:ridegate:validator:bjsubway:gate-{position}");
+        let answer = client.check(identified(&gate, request("r", payload))).await.unwrap().into_inner();
+        assert_eq!(said(&answer), told, "{}", case["name"]);
+        assert_eq!(answer.retry_of, "");
+        if let Some(partner) = partner {
+            assert_eq!(answer.partner, partner, "{}", case["name"]);
+        }
+    }
+    assert_eq!(cases.len(), 59);
+    gateway.stop().await;
+}

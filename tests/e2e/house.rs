@@ -1,0 +1,231 @@
+//! A gateway with everything around it, for one test.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+use ridegate_gateway::{
+    app::{Running, Settings},
+    clock::Clock,
+    config::Config,
+};
+use ridegate_proto::{
+    partner::v1::{
+        Channel as LinkChannel, Consent, GetLinkRequest, LinkResult, LinkRiderRequest, LinkRiderResponse,
+        Medium, MediumKind, UnlinkRiderRequest, partner_service_client::PartnerServiceClient,
+    },
+    validator::v1::{
+        CheckRequest, CheckResponse, Direction, check_request,
+        validator_service_client::ValidatorServiceClient,
+    },
+};
+use ridegate_sim::{
+    authority::Authority,
+    issuing::{Key, Phone, Terms},
+    riders::{Rider, wire},
+    trust::Trust,
+};
+use tempfile::TempDir;
+use tonic::{
+    Request, Response, Status,
+    transport::{Channel, Endpoint},
+};
+
+pub const NOON: &str = "2022-06-15T12:00:00+08:00,frozen";
+pub const GATE: &str = "urn:ridegate:validator:bjsubway:gate-1";
+pub const PARTNER: &str = "yikatong";
+pub const ISSUER: &str = "99990001";
+
+pub struct House {
+    pub gateway: Running,
+    pub authority: Authority,
+    pub clock: Clock,
+    pub channel: Channel,
+    pub folder: TempDir,
+    trust: Trust,
+    seconds: AtomicU32,
+}
+
+impl House {
+    pub async fn open() -> Self {
+        Self::with("").await
+    }
+
+    /// With more configuration. Budgets are wide, so that a busy machine changes no answer.
+    pub async fn with(more: &str) -> Self {
+        let wide = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
+        Self::exactly(&format!("{wide}{more}"), "lookup_timeout = \"5s\"").await
+    }
+
+    /// With this configuration, and these keys of `[authority]`.
+    pub async fn exactly(config: &str, authority_keys: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let trust = Trust::new(&mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        trust.write(folder.path()).unwrap();
+        let authority = Authority::start().unwrap();
+        let clock: Clock = NOON.parse().unwrap();
+        let path = write_config(folder.path(), &authority, config, authority_keys);
+        let settings = Settings::new(Config::load(&path).unwrap(), clock.clone(), true).unwrap();
+        let gateway = settings.start().await.unwrap();
+        let channel = connect(&format!("http://{}", gateway.address())).await;
+        Self { gateway, authority, clock, channel, folder, trust, seconds: AtomicU32::new(0) }
+    }
+
+    /// A phone of this account with the first partner; its codes live for twenty minutes, so that there are enough of them.
+    pub fn phone(&self, account: u64) -> Phone {
+        self.phone_on(account, ISSUER)
+    }
+
+    pub fn phone_on(&self, account: u64, platform: &str) -> Phone {
+        let mut rng = ChaCha20Rng::seed_from_u64(account);
+        let terms = Terms {
+            account: digits(account),
+            platform: platform.into(),
+            authorized_until: self.now() + 2 * 86_400,
+            validity: 1200,
+            account_type: 1,
+            custom: vec![],
+        };
+        self.trust.issuer(ISSUER).unwrap().authorise(Key::generate(&mut rng).unwrap(), &terms).unwrap()
+    }
+
+    pub fn now(&self) -> u32 {
+        self.clock.unix_seconds().0.try_into().unwrap()
+    }
+
+    /// A code no other call has made: of a second of its own.
+    pub fn fresh(&self, phone: &Phone) -> Vec<u8> {
+        let turn = self.seconds.fetch_add(1, Relaxed) % 1200;
+        phone.code(self.now() - turn).unwrap()
+    }
+
+    /// Links an account and makes the authority know its rider.
+    pub async fn settle(&self, account: u64, rider: Rider) {
+        if let Some(facts) = rider.facts(self.clock.now()) {
+            self.authority.set(&subject(account), facts);
+        }
+        self.authority.authorise(&format!("code-{account}"), &subject(account));
+        let answer = self.link(PARTNER, link_request(account)).await.unwrap();
+        assert_eq!(answer.result(), LinkResult::Linked);
+    }
+
+    pub async fn link(&self, partner: &str, request: LinkRiderRequest) -> Result<LinkRiderResponse, Status> {
+        let mut client = PartnerServiceClient::new(self.channel.clone());
+        client.link_rider(as_partner(partner, request)).await.map(Response::into_inner)
+    }
+
+    pub async fn unlink(&self, partner: &str, account: u64) -> Result<bool, Status> {
+        let request = UnlinkRiderRequest { medium: Some(medium(account)) };
+        let mut client = PartnerServiceClient::new(self.channel.clone());
+        client.unlink_rider(as_partner(partner, request)).await.map(|answer| answer.into_inner().unlinked)
+    }
+
+    pub async fn is_linked(&self, partner: &str, account: u64) -> Result<bool, Status> {
+        let request = GetLinkRequest { medium: Some(medium(account)) };
+        let mut client = PartnerServiceClient::new(self.channel.clone());
+        client.get_link(as_partner(partner, request)).await.map(|answer| answer.into_inner().link.is_some())
+    }
+
+    /// Shows a code at the first gate on the way in, as a tap of its own.
+    pub async fn tap(&self, code: Vec<u8>) -> CheckResponse {
+        let id = format!("tap-{}", self.seconds.fetch_add(1, Relaxed));
+        self.check(GATE, request(&id, code)).await.unwrap()
+    }
+
+    pub async fn check(&self, identity: &str, request: CheckRequest) -> Result<CheckResponse, Status> {
+        let mut client = ValidatorServiceClient::new(self.channel.clone());
+        client.check(identified(identity, request)).await.map(Response::into_inner)
+    }
+
+    /// Taps a fresh code of this phone again and again until the answer is as wanted; fails after five seconds.
+    pub async fn tap_until(&self, phone: &Phone, wanted: impl Fn(&CheckResponse) -> bool) -> CheckResponse {
+        let mut answer = None;
+        for _ in 0..500 {
+            let now = self.tap(self.fresh(phone)).await;
+            if wanted(&now) {
+                return now;
+            }
+            answer = Some(now);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never as wanted; last {answer:?}");
+    }
+}
+
+pub fn write_config(
+    folder: &Path,
+    authority: &Authority,
+    more: &str,
+    authority_keys: &str,
+) -> std::path::PathBuf {
+    let config = format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\n[authority]\nendpoint = \"{}\"\n{authority_keys}\n\
+         [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n{more}\n",
+        authority.endpoint()
+    );
+    let path = folder.join("ridegate.toml");
+    std::fs::write(&path, config).unwrap();
+    path
+}
+
+pub async fn connect(endpoint: &str) -> Channel {
+    Endpoint::from_shared(endpoint.to_owned()).unwrap().connect().await.unwrap()
+}
+
+pub fn digits(account: u64) -> String {
+    format!("{account:020}")
+}
+
+pub fn subject(account: u64) -> String {
+    format!("subject-of-{account}")
+}
+
+pub fn medium(account: u64) -> Medium {
+    Medium { kind: MediumKind::MotCode.into(), issuer: ISSUER.into(), account: digits(account) }
+}
+
+pub fn link_request(account: u64) -> LinkRiderRequest {
+    let noon = "2022-06-15T12:00:00+08:00".parse().unwrap();
+    LinkRiderRequest {
+        idempotency_key: format!("key-{account}"),
+        media: vec![medium(account)],
+        authorization_code: format!("code-{account}"),
+        consent: Some(Consent {
+            wording_version: "1".into(),
+            granted_at: Some(wire(noon)),
+            purpose: "gates".into(),
+        }),
+        channel: LinkChannel::App.into(),
+    }
+}
+
+pub fn request(id: &str, code: Vec<u8>) -> CheckRequest {
+    CheckRequest {
+        request_id: id.into(),
+        medium: Some(check_request::Medium::QrCode(code.into())),
+        direction: Direction::Entry.into(),
+        location: "xizhimen".into(),
+        device_id: String::new(),
+        scanned_at: None,
+    }
+}
+
+pub fn identified<T>(identity: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("x-ridegate-identity", identity.parse().unwrap());
+    request
+}
+
+fn as_partner<T>(partner: &str, message: T) -> Request<T> {
+    identified(&format!("urn:ridegate:partner:{partner}"), message)
+}
+
+/// Verdict and reason, as `ALLOW HEALTH_OK`.
+pub fn said(answer: &CheckResponse) -> String {
+    let strip = |name: &str| name.split_once('_').unwrap().1.to_owned();
+    format!("{} {}", strip(answer.verdict().as_str_name()), strip(answer.reason().as_str_name()))
+}
