@@ -1,8 +1,12 @@
 //! A gateway with everything around it, for one test.
 
 use std::{
+    collections::HashSet,
     path::Path,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -47,7 +51,8 @@ pub struct House {
     pub channel: Channel,
     pub folder: TempDir,
     trust: Trust,
-    seconds: AtomicU32,
+    used: Mutex<HashSet<u32>>,
+    taps: AtomicU32,
 }
 
 impl House {
@@ -72,7 +77,16 @@ impl House {
         let settings = Settings::new(Config::load(&path).unwrap(), clock.clone(), true).unwrap();
         let gateway = settings.start().await.unwrap();
         let channel = connect(&format!("http://{}", gateway.address())).await;
-        Self { gateway, authority, clock, channel, folder, trust, seconds: AtomicU32::new(0) }
+        Self {
+            gateway,
+            authority,
+            clock,
+            channel,
+            folder,
+            trust,
+            used: Mutex::default(),
+            taps: AtomicU32::new(0),
+        }
     }
 
     /// A phone of this account with the first partner; its codes live for twenty minutes, so that there are enough of them.
@@ -99,8 +113,11 @@ impl House {
 
     /// A code no other call has made: of a second of its own.
     pub fn fresh(&self, phone: &Phone) -> Vec<u8> {
-        let turn = self.seconds.fetch_add(1, Relaxed) % 1200;
-        phone.code(self.now() - turn).unwrap()
+        let mut used = self.used.lock().unwrap();
+        let now = self.now();
+        let second =
+            (now - 1190..=now).rev().find(|second| used.insert(*second)).expect("a second nobody used");
+        phone.code(second).unwrap()
     }
 
     /// Links an account and makes the authority know its rider.
@@ -132,7 +149,7 @@ impl House {
 
     /// Shows a code at the first gate on the way in, as a tap of its own.
     pub async fn tap(&self, code: Vec<u8>) -> CheckResponse {
-        let id = format!("tap-{}", self.seconds.fetch_add(1, Relaxed));
+        let id = format!("tap-{}", self.taps.fetch_add(1, Relaxed));
         self.check(GATE, request(&id, code)).await.unwrap()
     }
 
