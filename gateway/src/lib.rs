@@ -17,6 +17,7 @@
 pub mod admission;
 pub mod app;
 pub mod backends;
+pub mod budget;
 pub mod claim;
 pub mod clock;
 pub mod config;

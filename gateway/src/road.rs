@@ -1,20 +1,21 @@
 //! The way of a tap, from left to right, once.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use ridegate_adapters::{PartnerId, Partners, UnixSeconds};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
     admission::{quota::Quotas, tap::Tap},
+    budget::Budget,
     claim::{Claims, Taken},
     clock::Clock,
     domain::{
         decide::decide,
         policy::Policy,
-        verdict::{Degraded, Inspect, Verdict},
+        verdict::{Finding, Inspect, Verdict},
     },
     resolve::{Resolution, Resolver, levels::Levels},
 };
@@ -40,17 +41,6 @@ pub struct Road {
     pub in_flight: Semaphore,
 }
 
-/// What was decided, and on what it rests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Finding {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// When the facts it rests on were true.
-    pub evidence_as_of: Option<Timestamp>,
-    /// What was missing.
-    pub degraded: Option<Degraded>,
-}
-
 /// The answer to one tap.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -65,10 +55,6 @@ pub struct Answer {
     /// How old the evidence is.
     pub evidence_age: Option<SignedDuration>,
 }
-
-/// When a verdict's time is spent.
-#[derive(Debug, Clone, Copy)]
-pub struct Budget(pub Instant);
 
 /// A finding, and the verdict it repeats.
 struct Passed {
@@ -133,13 +119,6 @@ impl Passed {
     const fn inspect(reason: Inspect) -> Self {
         let finding = Finding { verdict: Verdict::Inspect(reason), evidence_as_of: None, degraded: None };
         Self { finding, retry_of: None }
-    }
-}
-
-impl Budget {
-    /// What is left, but at most `cap`.
-    pub fn capped(self, cap: Duration) -> Duration {
-        self.0.saturating_duration_since(Instant::now()).min(cap)
     }
 }
 

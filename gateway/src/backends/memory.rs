@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    claim::{Claim, Ruling, Showing, judge},
+    claim::rule::{Claim, Ruling, Showing, judge},
+    domain::verdict::Finding,
     keyring::Pseudonym,
-    road::Finding,
 };
 
 /// Enough that two taps rarely wait for each other.
@@ -48,7 +48,7 @@ impl ClaimTable {
         double_read: SignedDuration,
     ) -> Ruling {
         let Some(mut shard) = self.shard(&key) else { return Ruling::Replayed };
-        let now = next.at();
+        let now = next.at;
         shard.sweep(now);
         match shard.claims.entry(key) {
             Entry::Vacant(free) => {

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::{
     domain::facts::Subject,
     keyring::{Keyring, Pseudonym, Use},
-    linking::{Consent, LinkOrder, LinkOutcome, LinkRecord},
+    linking::link::{Consent, LinkOrder, LinkOutcome, LinkRecord},
 };
 
 const SCHEMA_VERSION: i64 = 1;

@@ -1,5 +1,7 @@
 //! The answer is tiny; the why rides beside it (D26, D27).
 
+use jiff::Timestamp;
+
 pub use super::decide::Allowed;
 
 /// Go straight through, or let a person look.
@@ -126,4 +128,15 @@ pub enum Degraded {
     Authority,
     /// The registry of links.
     Registry,
+}
+
+/// What was decided, and on what it rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finding {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// When the facts it rests on were true.
+    pub evidence_as_of: Option<Timestamp>,
+    /// What was missing.
+    pub degraded: Option<Degraded>,
 }

@@ -12,16 +12,16 @@ use jiff::Timestamp;
 use ridegate_adapters::RideCode;
 
 use crate::{
+    budget::Budget,
     claim::Fresh,
     domain::{
         decide::Evidence,
         facts::Facts,
-        verdict::{Degraded, Verdict},
+        verdict::{Degraded, Finding, Verdict},
     },
     keyring::Keyring,
-    linking::link_key,
+    linking::link::link_key,
     resolve::{facts::Known, links::Links, lookups::Lookups},
-    road::{Budget, Finding},
 };
 
 /// Finds evidence.

@@ -13,7 +13,10 @@ use tonic::{Request, Response, Status};
 use super::{identity, status, wire};
 use crate::{
     admission::{FieldError, quota::Quotas},
-    linking::{AuthorizationCode, Consent, LinkOutcome, LinkRecord, LinkRequest, Linking},
+    linking::{
+        AuthorizationCode, LinkRequest, Linking,
+        link::{Consent, LinkOutcome, LinkRecord},
+    },
 };
 
 const MAX_MEDIA: usize = 8;

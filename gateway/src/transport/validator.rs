@@ -24,7 +24,8 @@ use uuid::Uuid;
 use super::{deadline, identity, status, wire};
 use crate::{
     admission::{FieldError, identity::Validator, tap::Tap},
-    road::{Answer, Budget, Road},
+    budget::Budget,
+    road::{Answer, Road},
 };
 
 /// Messages of one stream that are decided at once; the next wait in the wire.
