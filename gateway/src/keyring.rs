@@ -8,17 +8,15 @@ use chacha20poly1305::{
 };
 use hmac::{Hmac, Mac};
 use rand::Rng;
+use ridegate_adapters::{Account, Bcd8, PartnerId};
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 use thiserror::Error;
 
+use crate::domain::pseudonym::Pseudonym;
+
 const KEY_LEN: usize = 32;
 const NONCE_LEN: usize = 24;
-
-/// A keyed name: the same thing has the same one under the same key, and nobody without the key can tell whose it
-/// is or make it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pseudonym(pub(crate) [u8; 32]);
 
 /// What a pseudonym stands for. Each use has its own key, so that names of one cannot be matched with another's.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +117,13 @@ impl Keyring {
             Use::Idempotency => &self.idempotency,
         };
         finish(mac.clone(), parts)
+    }
+
+    /// A link's key: (partner, kind, issuer, account).
+    pub fn link_key(&self, partner: &PartnerId, issuer: Bcd8, account: &Account) -> Pseudonym {
+        let issuer = issuer.to_string();
+        let parts = [partner.as_str(), "mot", &issuer, account.expose()];
+        self.pseudonym(Use::Link, &parts.map(str::as_bytes))
     }
 
     /// Tells whether a store was written under this secret, without telling the secret.

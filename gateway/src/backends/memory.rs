@@ -8,10 +8,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::{
-    claim::rule::{Claim, Ruling, Showing, judge},
-    domain::verdict::Finding,
-    keyring::Pseudonym,
+use crate::domain::{
+    claim::{Claim, Ruling, Showing, judge},
+    pseudonym::Pseudonym,
+    verdict::Finding,
 };
 
 /// Enough that two taps rarely wait for each other.

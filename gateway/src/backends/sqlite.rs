@@ -14,9 +14,12 @@ use sqlx::{
 use thiserror::Error;
 
 use crate::{
-    domain::facts::Subject,
-    keyring::{Keyring, Pseudonym, Use},
-    linking::link::{Consent, LinkOrder, LinkOutcome, LinkRecord},
+    domain::{
+        facts::Subject,
+        link::{Consent, LinkOrder, LinkOutcome, LinkRecord},
+        pseudonym::Pseudonym,
+    },
+    keyring::{Keyring, Use},
 };
 
 const SCHEMA_VERSION: i64 = 1;

@@ -11,8 +11,7 @@ use tokio::time::timeout;
 
 use crate::{
     backends::sqlite::{Registry, RegistryError},
-    domain::facts::Subject,
-    keyring::Pseudonym,
+    domain::{facts::Subject, pseudonym::Pseudonym},
 };
 
 const SHARDS: usize = 64;

@@ -20,7 +20,6 @@ use crate::{
         verdict::{Degraded, Finding, Verdict},
     },
     keyring::Keyring,
-    linking::link::link_key,
     resolve::{facts::Known, links::Links, lookups::Lookups},
 };
 
@@ -59,7 +58,7 @@ impl Resolver {
     /// Finds what is known of the rider, inside the budget.
     pub async fn resolve(&self, fresh: &Fresh, budget: Budget) -> Resolution {
         let RideCode { partner, issuer, account, .. } = fresh.code();
-        let key = link_key(&self.keys, partner, *issuer, account);
+        let key = self.keys.link_key(partner, *issuer, account);
         let subject = match self.links.find(&key, budget.capped(self.registry_cap)).await {
             Ok(Some(subject)) => subject,
             Ok(None) => return Found::NotLinked.into(),

@@ -13,10 +13,8 @@ use tonic::{Request, Response, Status};
 use super::{identity, status, wire};
 use crate::{
     admission::{FieldError, quota::Quotas},
-    linking::{
-        AuthorizationCode, LinkRequest, Linking,
-        link::{Consent, LinkOutcome, LinkRecord},
-    },
+    domain::link::{Consent, LinkOutcome, LinkRecord},
+    linking::{AuthorizationCode, LinkRequest, Linking},
 };
 
 const MAX_MEDIA: usize = 8;

@@ -1,18 +1,8 @@
 //! What a link is, and what can become of a request for one.
 
 use jiff::Timestamp;
-use ridegate_adapters::{Account, Bcd8, PartnerId};
 
-use crate::keyring::{Keyring, Pseudonym, Use};
-
-/// A link's key: (partner, kind, issuer, account), as a keyed name.
-pub fn link_key(keys: &Keyring, partner: &PartnerId, issuer: Bcd8, account: &Account) -> Pseudonym {
-    let issuer = issuer.to_string();
-    keys.pseudonym(
-        Use::Link,
-        &[partner.as_str().as_bytes(), b"mot", issuer.as_bytes(), account.expose().as_bytes()],
-    )
-}
+use super::pseudonym::Pseudonym;
 
 /// The rider's consent.
 #[derive(Debug, Clone, PartialEq, Eq)]

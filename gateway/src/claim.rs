@@ -4,8 +4,6 @@
 //! never a hash of the payload: an ECDSA signature can be turned into another valid one without the key, and
 //! uncovered bytes can be changed at will.
 
-pub mod rule;
-
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,9 +13,12 @@ use uuid::Uuid;
 use crate::{
     admission::tap::Tap,
     backends::memory::ClaimTable,
-    claim::rule::{Ruling, Showing},
-    domain::verdict::Finding,
-    keyring::{Keyring, Pseudonym, Use},
+    domain::{
+        claim::{Ruling, Showing},
+        pseudonym::Pseudonym,
+        verdict::Finding,
+    },
+    keyring::{Keyring, Use},
 };
 
 /// Takes claims.

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::{
-    domain::verdict::{Finding, Verdict},
-    keyring::Pseudonym,
+use super::{
+    pseudonym::Pseudonym,
+    verdict::{Finding, Verdict},
 };
 
 /// One showing of a code. Tags are keyed: no device, place or request in clear (D35).

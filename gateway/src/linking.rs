@@ -1,7 +1,5 @@
 //! What partners do: link a rider's accounts, withdraw a link, ask for one (D5).
 
-pub mod link;
-
 use std::sync::Arc;
 
 use ridegate_adapters::{Account, Bcd8, PartnerId};
@@ -13,8 +11,11 @@ use crate::{
         sqlite::{Registry, RegistryError},
     },
     clock::Clock,
-    keyring::{Keyring, Pseudonym, Use},
-    linking::link::{Consent, LinkOrder, LinkOutcome, LinkRecord, link_key},
+    domain::{
+        link::{Consent, LinkOrder, LinkOutcome, LinkRecord},
+        pseudonym::Pseudonym,
+    },
+    keyring::{Keyring, Use},
     resolve::links::Links,
 };
 
@@ -101,7 +102,7 @@ impl Linking {
         issuer: Bcd8,
         account: &Account,
     ) -> Result<bool, LinkingError> {
-        let key = link_key(&self.keys, partner, issuer, account);
+        let key = self.keys.link_key(partner, issuer, account);
         self.change(vec![key], async move |registry| registry.unlink(&key).await).await
     }
 
@@ -112,7 +113,7 @@ impl Linking {
         issuer: Bcd8,
         account: &Account,
     ) -> Result<Option<LinkRecord>, LinkingError> {
-        Ok(self.registry.get(&link_key(&self.keys, partner, issuer, account)).await?)
+        Ok(self.registry.get(&self.keys.link_key(partner, issuer, account)).await?)
     }
 
     /// Changes the registry and then what is remembered of it, in a task of its own: a caller that goes away in
@@ -140,10 +141,8 @@ impl Linking {
 
     fn order(&self, request: &LinkRequest) -> LinkOrder {
         let LinkRequest { partner, accounts, consent, channel, .. } = request;
-        let keys: Vec<_> = accounts
-            .iter()
-            .map(|(issuer, account)| link_key(&self.keys, partner, *issuer, account))
-            .collect();
+        let keys: Vec<_> =
+            accounts.iter().map(|(issuer, account)| self.keys.link_key(partner, *issuer, account)).collect();
         let granted_at = consent.granted_at.as_nanosecond().to_be_bytes();
         let channel_bytes = channel.to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![
