@@ -126,7 +126,7 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        if !self.settled && self.retry_of.is_none() {
+        if !self.settled {
             self.table.release(&self.key, self.claim_of);
         }
     }

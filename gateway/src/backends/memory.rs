@@ -58,8 +58,10 @@ impl ClaimTable {
             Entry::Occupied(mut known) => {
                 let over = known.get().is_over(now);
                 let ruling = if over { Ruling::Fresh } else { judge(known.get(), &next, double_read) };
-                if ruling == Ruling::Fresh {
-                    known.insert(Claim::new(next, until));
+                match ruling {
+                    Ruling::Fresh => drop(known.insert(Claim::new(next, until))),
+                    Ruling::Repeat { outcome: None, .. } => known.get_mut().join(),
+                    Ruling::Repeat { outcome: Some(_), .. } | Ruling::Replayed => {}
                 }
                 ruling
             }
@@ -75,23 +77,14 @@ impl ClaimTable {
         }
     }
 
-    /// Gives back a claim that was never decided.
+    /// A showing of the claim that the verdict `of` made will not be decided. When none is, the claim is given back.
     pub fn release(&self, key: &Pseudonym, of: Uuid) {
         if let Some(mut shard) = self.shard(key)
-            && shard.claims.get(key).is_some_and(|claim| claim.is_of(of) && claim.is_open())
+            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
+            && claim.leave()
         {
             shard.claims.remove(key);
         }
-    }
-
-    /// How many claims it holds.
-    pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).claims.len()).sum()
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     fn shard(&self, key: &Pseudonym) -> Option<MutexGuard<'_, Shard>> {
@@ -112,4 +105,89 @@ impl Shard {
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::verdict::{Inspect, Verdict};
+
+    const DOUBLE_READ: SignedDuration = SignedDuration::from_secs(3);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn key(number: u16) -> Pseudonym {
+        let mut name = [0; 32];
+        // All in one shard.
+        name[1..3].copy_from_slice(&number.to_be_bytes());
+        Pseudonym(name)
+    }
+
+    fn showing(device: u8, second: i64) -> Showing {
+        let tag = Pseudonym([device; 32]);
+        Showing { device: tag, request: tag, verdict_id: Uuid::from_u128(device.into()), at: at(second) }
+    }
+
+    fn held(table: &ClaimTable) -> usize {
+        table.shards.iter().map(|shard| lock(shard).claims.len()).sum()
+    }
+
+    #[test]
+    fn a_claim_holds_until_its_code_is_over_and_no_longer() {
+        let table = ClaimTable::default();
+        let take = |device, second| table.take(key(1), showing(device, second), at(100), DOUBLE_READ);
+        assert_eq!(take(1, 10), Ruling::Fresh);
+        assert_eq!(take(2, 100), Ruling::Replayed);
+        assert_eq!(take(2, 101), Ruling::Fresh);
+    }
+
+    #[test]
+    fn what_is_over_is_swept_and_nothing_else() {
+        let table = ClaimTable::default();
+        for number in 0..10_000 {
+            table.take(key(number), showing(1, 10), at(100), DOUBLE_READ);
+        }
+        assert_eq!(held(&table), 10_000, "none is dropped early");
+        for number in 10_000..40_000 {
+            table.take(key(number), showing(1, 101), at(200), DOUBLE_READ);
+        }
+        assert_eq!(held(&table), 30_000, "those of the first ten thousand codes are over");
+    }
+
+    #[test]
+    fn an_outcome_is_recorded_for_the_claim_it_belongs_to_only() {
+        let table = ClaimTable::default();
+        let finding =
+            Finding { verdict: Verdict::Inspect(Inspect::NotLinked), evidence_as_of: None, degraded: None };
+        table.take(key(1), showing(1, 10), at(100), DOUBLE_READ);
+        table.record(&key(1), showing(9, 10).verdict_id, finding);
+        assert_eq!(
+            table.take(key(1), showing(2, 10), at(100), DOUBLE_READ),
+            Ruling::Replayed,
+            "still being decided"
+        );
+        table.record(&key(1), showing(1, 10).verdict_id, finding);
+        assert_eq!(table.take(key(1), showing(2, 10), at(100), DOUBLE_READ), Ruling::Fresh);
+    }
+
+    #[test]
+    fn a_caller_that_goes_away_takes_no_repeat_with_it() {
+        let table = ClaimTable::default();
+        let first = showing(1, 10);
+        table.take(key(1), first.clone(), at(100), DOUBLE_READ);
+        assert!(matches!(
+            table.take(key(1), showing(1, 11), at(100), DOUBLE_READ),
+            Ruling::Repeat { outcome: None, .. }
+        ));
+        table.release(&key(1), first.verdict_id);
+        assert_eq!(
+            table.take(key(1), showing(2, 12), at(100), DOUBLE_READ),
+            Ruling::Replayed,
+            "the repeat decides"
+        );
+        table.release(&key(1), first.verdict_id);
+        assert_eq!(table.take(key(1), showing(2, 12), at(100), DOUBLE_READ), Ruling::Fresh, "nobody did");
+    }
 }

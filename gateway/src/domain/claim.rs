@@ -26,6 +26,8 @@ pub struct Showing {
 pub struct Claim {
     first: Showing,
     outcome: Option<Finding>,
+    /// Showings of it that are being decided at this moment: the first, and its repeats while there is no outcome.
+    deciding: u32,
     until: Timestamp,
 }
 
@@ -54,7 +56,9 @@ pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruli
         return Ruling::Repeat { first: claim.first.verdict_id, outcome: claim.outcome };
     }
     match &claim.outcome {
-        Some(finding) if matches!(finding.verdict, Verdict::Inspect(_)) => Ruling::Fresh,
+        Some(finding) if claim.deciding == 0 && matches!(finding.verdict, Verdict::Inspect(_)) => {
+            Ruling::Fresh
+        }
         // Used up, or being decided at this moment: of fifty gates at once, one is fresh.
         Some(_) | None => Ruling::Replayed,
     }
@@ -63,7 +67,7 @@ pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruli
 impl Claim {
     /// A claim made by `first`, not decided yet.
     pub const fn new(first: Showing, until: Timestamp) -> Self {
-        Self { first, outcome: None, until }
+        Self { first, outcome: None, deciding: 1, until }
     }
 
     /// Whether its code could not be used any more.
@@ -76,12 +80,20 @@ impl Claim {
         self.first.verdict_id == verdict_id
     }
 
-    pub(crate) const fn is_open(&self) -> bool {
-        self.outcome.is_none()
+    /// One more showing of it is being decided.
+    pub(crate) const fn join(&mut self) {
+        self.deciding = self.deciding.saturating_add(1);
     }
 
-    /// Records an outcome. ALLOW, once given, stays: the code is used up.
+    /// A showing of it will not be decided: its caller went away. Tells whether nothing is left of the claim.
+    pub(crate) const fn leave(&mut self) -> bool {
+        self.deciding = self.deciding.saturating_sub(1);
+        self.deciding == 0 && self.outcome.is_none()
+    }
+
+    /// A showing of it was decided. ALLOW, once given, stays: the code is used up.
     pub(crate) fn record(&mut self, finding: Finding) {
+        self.deciding = self.deciding.saturating_sub(1);
         let used_up = self.outcome.as_ref().is_some_and(|known| matches!(known.verdict, Verdict::Allow(_)));
         if !used_up {
             self.outcome = Some(finding);
@@ -127,7 +139,11 @@ mod tests {
     }
 
     fn claim(outcome: Option<Finding>) -> Claim {
-        Claim { first: showing(1, 1, 100), outcome, until: Timestamp::from_second(200).unwrap() }
+        let mut claim = Claim::new(showing(1, 1, 100), Timestamp::from_second(200).unwrap());
+        if let Some(finding) = outcome {
+            claim.record(finding);
+        }
+        claim
     }
 
     #[track_caller]
@@ -166,6 +182,31 @@ mod tests {
         check(None, &showing(2, 1, 100), "replayed");
         check(Some(inspect()), &showing(2, 1, 100), "fresh");
         check(Some(inspect()), &showing(1, 2, 104), "fresh");
+    }
+
+    #[test]
+    fn while_a_repeat_is_still_being_decided_an_inspect_frees_nothing() {
+        let mut claim = claim(None);
+        claim.join();
+        claim.record(inspect());
+        let elsewhere = showing(2, 1, 100);
+        assert_eq!(
+            judge(&claim, &elsewhere, DOUBLE_READ),
+            Ruling::Replayed,
+            "the repeat could still be ALLOW"
+        );
+        claim.record(inspect());
+        assert_eq!(judge(&claim, &elsewhere, DOUBLE_READ), Ruling::Fresh);
+    }
+
+    #[test]
+    fn a_claim_is_given_back_when_nobody_decides_it_any_more() {
+        let mut claim = claim(None);
+        claim.join();
+        assert!(!claim.leave(), "the repeat is still being decided");
+        assert!(claim.leave());
+        let mut decided = super::tests::claim(Some(allow()));
+        assert!(!decided.leave(), "an outcome stays");
     }
 
     #[test]
