@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -12,13 +11,18 @@ use std::{
 };
 
 use anyhow::Result;
-use futures_util::{Stream, StreamExt, stream};
 use ridegate_proto::authority::v1::{
     BatchLookupRequest, BatchLookupResponse, ExchangeAuthorizationRequest, ExchangeAuthorizationResponse,
     Facts, LookupRequest, LookupResponse, SubjectFacts, WatchChangesRequest, WatchChangesResponse,
     health_authority_server::{HealthAuthority, HealthAuthorityServer},
 };
-use tokio::{net::TcpListener, runtime::Runtime, sync::watch, time::timeout};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status,
     transport::{Server, server::TcpIncoming},
@@ -53,6 +57,7 @@ struct Inner {
     runtime: Mutex<Option<Runtime>>,
     lookups: AtomicU64,
     batches: AtomicU64,
+    refused_watches: AtomicU64,
 }
 
 #[derive(Default)]
@@ -83,6 +88,7 @@ impl Authority {
             runtime: Mutex::default(),
             lookups: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            refused_watches: AtomicU64::new(0),
         };
         let authority = Self(Arc::new(inner));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -129,6 +135,12 @@ impl Authority {
     /// Ends every watch and takes no new one.
     pub fn refuse_watches(&self) {
         self.state().refuses_watches = true;
+        self.0.changes.send_modify(|_| {});
+    }
+
+    /// How many watches it has refused.
+    pub fn refused_watches(&self) -> u64 {
+        self.0.refused_watches.load(Relaxed)
     }
 
     /// Questions asked so far, one by one and in batches.
@@ -161,8 +173,8 @@ impl Authority {
         }
     }
 
-    /// What a watcher at `from` is told next: a change, or that there was none.
-    fn next_change(&self, from: usize) -> Result<WatchChangesResponse, Status> {
+    /// What a watcher at `from` is told next: a change, or `None` if it was told every one.
+    fn next_change(&self, from: usize) -> Result<Option<SubjectFacts>, Status> {
         let state = self.state();
         if state.refuses_watches {
             return Err(Status::unavailable("no watches"));
@@ -170,9 +182,34 @@ impl Authority {
         if from < state.forgotten {
             return Err(Status::out_of_range("cursor"));
         }
-        let change = state.log.get(from).cloned();
-        let cursor = (from + usize::from(change.is_some())).to_string();
-        Ok(WatchChangesResponse { change, cursor })
+        Ok(state.log.get(from).cloned())
+    }
+
+    /// Tells a watcher every change up to now, that it was told, and so on from there.
+    async fn tell(self, mut from: usize, watcher: mpsc::Sender<Result<WatchChangesResponse, Status>>) {
+        let mut changes = self.0.changes.subscribe();
+        loop {
+            if self.temper().await.is_err() {
+                return;
+            }
+            let now = self.state().log.len();
+            let mut told = Ok(None);
+            while from <= now {
+                told = self.next_change(from);
+                let Ok(Some(change)) = &told else { break };
+                from += 1;
+                let told = WatchChangesResponse { change: Some(change.clone()), cursor: from.to_string() };
+                if watcher.send(Ok(told)).await.is_err() {
+                    return;
+                }
+            }
+            let all_told = told.map(|_| WatchChangesResponse { change: None, cursor: from.to_string() });
+            let over = all_told.is_err();
+            if watcher.send(all_told).await.is_err() || over {
+                return;
+            }
+            let _something_or_nothing_new = timeout(SIGN_OF_LIFE, changes.changed()).await;
+        }
     }
 }
 
@@ -212,15 +249,14 @@ impl HealthAuthority for Authority {
         let confused = self.temper().await?;
         let state = self.state();
         let known = |subject: String| {
-            let facts = if confused { Facts::default() } else { state.people.get(&subject)?.clone() };
-            Some(SubjectFacts { subject, facts: Some(facts) })
+            let facts = if confused { Some(Facts::default()) } else { state.people.get(&subject).cloned() };
+            SubjectFacts { subject, facts }
         };
-        Ok(Response::new(BatchLookupResponse {
-            results: request.into_inner().subjects.into_iter().filter_map(known).collect(),
-        }))
+        let results = request.into_inner().subjects.into_iter().map(known).collect();
+        Ok(Response::new(BatchLookupResponse { results }))
     }
 
-    type WatchChangesStream = Pin<Box<dyn Stream<Item = Result<WatchChangesResponse, Status>> + Send>>;
+    type WatchChangesStream = ReceiverStream<Result<WatchChangesResponse, Status>>;
 
     async fn watch_changes(
         &self,
@@ -234,28 +270,12 @@ impl HealthAuthority for Authority {
         } else {
             cursor.parse().map_err(|_| Status::out_of_range("cursor"))?
         };
-        let authority = self.clone();
-        let mut changes = self.0.changes.subscribe();
-        changes.mark_changed();
-        let told = stream::unfold(
-            (authority, changes, from, true),
-            |(authority, mut changes, from, first)| async move {
-                if !first && authority.state().log.len() <= from {
-                    let _change_or_sign_of_life =
-                        timeout(SIGN_OF_LIFE, changes.wait_for(|len| *len > from)).await;
-                }
-                authority.temper().await.ok()?;
-                let next = authority.next_change(from);
-                let from = next.as_ref().ok().and_then(|next| next.cursor.parse().ok()).unwrap_or(from);
-                Some((next, (authority, changes, from, false)))
-            },
-        );
-        // An error ends a gRPC stream.
-        let mut over = false;
-        let told = told.take_while(move |next| {
-            let before = std::mem::replace(&mut over, next.is_err());
-            async move { !before }
-        });
-        Ok(Response::new(Box::pin(told)))
+        if let Err(refused) = self.next_change(from) {
+            self.0.refused_watches.fetch_add(1, Relaxed);
+            return Err(refused);
+        }
+        let (watcher, told) = mpsc::channel(16);
+        tokio::spawn(self.clone().tell(from, watcher));
+        Ok(Response::new(ReceiverStream::new(told)))
     }
 }

@@ -71,8 +71,8 @@ pub struct Next {
 pub enum Change {
     /// Nothing: every change up to now was sent.
     None,
-    /// A subject's facts.
-    Facts(Subject, Facts),
+    /// A subject's facts; `None`: nothing is known any more.
+    Facts(Subject, Option<Facts>),
     /// Something that breaks the contract.
     Unreadable,
 }
@@ -97,7 +97,7 @@ impl Authority {
     pub async fn lookup(&self, subject: &Subject, cap: Duration) -> Result<Option<Facts>, AuthorityError> {
         let request = wire::LookupRequest { subject: subject.expose().to_owned() };
         match within(cap, self.client.clone().lookup(request)).await {
-            Ok(response) => facts(response.facts).map(Some),
+            Ok(response) => response.facts.ok_or(wrong("facts are absent")).and_then(facts).map(Some),
             Err(Failure::Status(Code::NotFound)) => Ok(None),
             Err(failure) => Err(failure.into()),
         }
@@ -118,10 +118,12 @@ impl Authority {
                 return subjects.iter().map(|subject| (subject.clone(), Err(error))).collect();
             }
         };
-        let mut answers: HashMap<_, _> = subjects.iter().map(|subject| (subject.clone(), Ok(None))).collect();
+        // A subject left out is not one of whom nothing is known: an answer cut short must send nobody away to link.
+        let left_out = |subject: &Subject| (subject.clone(), Err(wrong("a subject is not answered")));
+        let mut answers: HashMap<_, _> = subjects.iter().map(left_out).collect();
         for result in response.results {
             if let Some(answer) = answers.get_mut(&Subject::new(result.subject)) {
-                *answer = facts(result.facts).map(Some);
+                *answer = result.facts.map(facts).transpose();
             }
         }
         answers
@@ -158,7 +160,7 @@ impl Changes {
         let message = message.ok_or(WatchError::Down)?;
         let change = match message.change {
             None => Change::None,
-            Some(wire::SubjectFacts { subject, facts: stated }) => match facts(stated) {
+            Some(wire::SubjectFacts { subject, facts: stated }) => match stated.map(facts).transpose() {
                 Ok(facts) if !subject.is_empty() => Change::Facts(Subject::new(subject), facts),
                 Ok(_) | Err(_) => Change::Unreadable,
             },
@@ -203,8 +205,7 @@ const fn wrong(what: &'static str) -> AuthorityError {
 }
 
 /// Reads facts. What breaks the contract is no answer: a guess could let somebody through.
-fn facts(stated: Option<wire::Facts>) -> Result<Facts, AuthorityError> {
-    let stated = stated.ok_or(wrong("facts are absent"))?;
+fn facts(stated: wire::Facts) -> Result<Facts, AuthorityError> {
     Ok(Facts {
         state: state(&stated)?,
         exempt: stated.exempt,

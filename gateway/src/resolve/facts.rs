@@ -64,6 +64,13 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// An answer of just now. Facts dated ahead are taken as of now: otherwise a wrong clock over there would keep every
+    /// later change out.
+    pub fn new(facts: Option<Facts>, now: Timestamp, epoch: u64) -> Self {
+        let facts = facts.map(|facts| Arc::new(Facts { as_of: facts.as_of.min(now), ..facts }));
+        Self { facts, fetched_at: now, epoch }
+    }
+
     /// What this entry is worth now.
     pub fn worth(&self, watch: &Watch, now: Timestamp, freshness: &Freshness) -> Known {
         let vouched = watch.vouched.filter(|_| watch.epoch == self.epoch);
@@ -200,23 +207,28 @@ mod tests {
         check(&absence(0), watch(1, 31, true), 31, "nothing");
     }
 
-    /// The rule with its guard, and what would happen without it.
+    /// What is remembered in the end of `known` and then `next`, if `guard` says what may replace what.
+    fn remembered(known: Entry, next: &Entry, guard: fn(&Entry, &Entry) -> bool) -> Entry {
+        if guard(next, &known) { next.clone() } else { known }
+    }
+
     #[test]
     fn older_facts_never_replace_newer_ones() {
-        let remembered_after = |guard: fn(&Entry, &Entry) -> bool| {
-            let mut known = entry(20);
-            for next in [entry(10), absence(15), entry(20)] {
-                if guard(&next, &known) {
-                    known = next;
-                }
-            }
-            known
-        };
-        assert_eq!(remembered_after(Entry::supersedes), entry(20));
-        assert_ne!(
-            remembered_after(|next, _| next.facts.is_none()),
-            entry(20),
-            "unguarded, the absence stays"
-        );
+        for (known, next) in [(entry(20), entry(10)), (entry(20), absence(15))] {
+            assert_eq!(remembered(known.clone(), &next, Entry::supersedes), known);
+            assert_ne!(remembered(known.clone(), &next, |_, _| true), known, "without the guard they do");
+        }
+        for (known, next) in [(entry(10), entry(20)), (absence(10), entry(5)), (entry(10), absence(20))] {
+            assert_eq!(remembered(known, &next, Entry::supersedes), next);
+        }
+    }
+
+    #[test]
+    fn facts_dated_ahead_are_taken_as_of_now_so_that_later_changes_are_not_kept_out() {
+        let ahead = Facts { state: HealthState::Green, exempt: false, tests: vec![], as_of: at(30_000) };
+        let known = Entry::new(Some(ahead), at(100), 1);
+        assert_eq!(known.facts.as_ref().unwrap().as_of, at(100));
+        assert!(entry(101).supersedes(&known));
+        check(&known, Watch::default(), 43_301, "nothing");
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use quick_cache::sync::Cache;
-use ridegate_adapters::{IssuerMemory, LevelsId, UnixSeconds, sm2::PublicKey};
+use ridegate_adapters::{IssuerMemory, LevelsId, sm2::PublicKey};
 
 /// Remembers the most used, as many as it was given room for. What is over by time is refused by the code's own
 /// checks long before it falls out here.
@@ -21,7 +21,7 @@ impl IssuerMemory for Levels {
         self.0.get(levels)
     }
 
-    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>, _until: UnixSeconds) {
+    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>) {
         self.0.insert(levels, user);
     }
 }

@@ -132,17 +132,18 @@ impl Desk {
         let mut state = self.state();
         let pending = state.pending.remove(subject)?;
         let now = self.clock.now();
-        let answered = answer.ok().map(|facts| Entry {
-            facts: facts.map(Arc::new),
-            fetched_at: now,
-            epoch: pending.epoch,
-        });
+        let answered = answer.ok().map(|facts| Entry::new(facts, now, pending.epoch));
         let entry = match (answered, pending.pushed) {
             (Some(answered), Some(pushed)) if answered.facts.is_none() || !answered.supersedes(&pushed) => {
                 pushed
             }
             (Some(answered), _) => answered,
             (None, pushed) => pushed?,
+        };
+        // What was known and is newer stays, and was asked for just now: nobody knows anything newer.
+        let entry = match self.cache.get(subject) {
+            Some(known) if !entry.supersedes(&known) => Entry { facts: known.facts.clone(), ..entry },
+            Some(_) | None => entry,
         };
         // An answer asked for before changes were missed may have missed them too: it serves, but is not remembered.
         if entry.epoch == state.watch.epoch {
@@ -153,10 +154,9 @@ impl Desk {
 
     /// A change arrived. Kept for subjects that are remembered or being asked for; the rest of the city is not ours
     /// to remember.
-    pub fn change(&self, subject: &Subject, facts: Facts) {
+    pub fn change(&self, subject: &Subject, facts: Option<Facts>) {
         let mut state = self.state();
-        let entry =
-            Entry { facts: Some(Arc::new(facts)), fetched_at: self.clock.now(), epoch: state.watch.epoch };
+        let entry = Entry::new(facts, self.clock.now(), state.watch.epoch);
         if let Some(pending) = state.pending.get_mut(subject)
             && pending.pushed.as_ref().is_none_or(|known| entry.supersedes(known))
         {
@@ -234,5 +234,111 @@ async fn call(
     for (subject, tell) in asked {
         let answer = answers.remove(&subject).unwrap_or(Err(AuthorityError::Unavailable));
         tell.send_replace(desk.complete(&subject, answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::domain::facts::HealthState;
+
+    const STATES: [HealthState; 3] = [HealthState::Green, HealthState::Yellow, HealthState::Red];
+
+    fn desk() -> Desk {
+        let freshness = Freshness {
+            unwatched: SignedDuration::from_secs(60),
+            no_record: SignedDuration::from_secs(30),
+            stale: SignedDuration::from_hours(12),
+        };
+        Desk::new(Clock::standing_at(Timestamp::from_second(1_000).unwrap()), freshness, 100)
+    }
+
+    fn rider() -> Subject {
+        Subject::new("rider")
+    }
+
+    /// Facts that say in their state how old they are.
+    fn facts(as_of: i64) -> Facts {
+        let state = STATES[usize::try_from(as_of / 100).unwrap()];
+        Facts { state, exempt: false, tests: vec![], as_of: Timestamp::from_second(as_of).unwrap() }
+    }
+
+    #[track_caller]
+    fn check(known: Option<Known>, expect: Option<HealthState>) {
+        let state = match known {
+            Some(Known::Facts { facts, .. }) => Some(facts.state),
+            _ => None,
+        };
+        assert_eq!(state, expect);
+    }
+
+    fn take_up(desk: &Desk) -> watch::Sender<Option<Known>> {
+        let (asker, first) = desk.join(&rider());
+        assert!(first);
+        let turn = desk.take_up(&rider()).unwrap();
+        drop(asker);
+        turn
+    }
+
+    #[test]
+    fn a_change_that_arrives_during_a_look_up_wins_over_an_older_answer() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        desk.change(&rider(), Some(facts(200)));
+        check(desk.complete(&rider(), Ok(Some(facts(100)))), Some(HealthState::Red));
+        check(Some(desk.recall(&rider())), Some(HealthState::Red));
+    }
+
+    #[test]
+    fn an_answer_older_than_what_is_remembered_is_not_believed() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        check(desk.complete(&rider(), Ok(Some(facts(200)))), Some(HealthState::Red));
+        desk.clock.advance(SignedDuration::from_secs(61));
+        let _asked = take_up(&desk);
+        check(desk.complete(&rider(), Ok(Some(facts(0)))), Some(HealthState::Red));
+        check(Some(desk.recall(&rider())), Some(HealthState::Red));
+    }
+
+    #[test]
+    fn an_answer_asked_for_before_changes_were_missed_serves_but_is_not_remembered() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        desk.lose_track();
+        check(desk.complete(&rider(), Ok(Some(facts(100)))), Some(HealthState::Yellow));
+        check(Some(desk.recall(&rider())), None);
+    }
+
+    #[test]
+    fn an_absence_is_overtaken_by_a_change() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        desk.change(&rider(), Some(facts(100)));
+        check(desk.complete(&rider(), Ok(None)), Some(HealthState::Yellow));
+    }
+
+    #[test]
+    fn changes_of_strangers_are_not_remembered() {
+        let desk = desk();
+        desk.change(&rider(), Some(facts(100)));
+        assert_eq!(desk.recall(&rider()), Known::Nothing);
+    }
+
+    #[test]
+    fn a_look_up_whose_task_died_does_not_keep_others_waiting() {
+        let desk = desk();
+        drop(take_up(&desk));
+        let (_asker, first) = desk.join(&rider());
+        assert!(first, "asked again");
+    }
+
+    #[test]
+    fn a_look_up_nobody_waits_for_is_not_made() {
+        let desk = desk();
+        let (asker, _) = desk.join(&rider());
+        drop(asker);
+        assert!(desk.take_up(&rider()).is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     resolve::lookups::Desk,
 };
 
-/// The authority says something at least once a second; after this long without a word it is not there.
+/// The authority says at least once a second that every change was sent; after this long without that it is not there.
 const SILENCE: Duration = Duration::from_secs(3);
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
@@ -29,14 +29,11 @@ pub async fn follow(authority: Authority, desk: Arc<Desk>) {
                 cursor.clear();
                 desk.lose_track();
             }
-            WatchError::Down => {
-                if !began {
-                    warn!("no changes from the authority");
-                }
-                sleep(retry).await;
-                retry = RETRY_MAX.min(retry * 2);
-            }
+            WatchError::Down if began => {}
+            WatchError::Down => warn!("no changes from the authority"),
         }
+        sleep(retry).await;
+        retry = RETRY_MAX.min(retry * 2);
     }
 }
 
@@ -53,8 +50,10 @@ async fn follow_once(
     };
     let mut from_now = cursor.is_empty();
     let mut quiet = true;
+    let mut vouched = Instant::now();
     loop {
-        let next = match timeout(SILENCE, changes.next()).await {
+        // Changes alone are no sign that all were sent.
+        let next = match timeout_at(vouched + SILENCE, changes.next()).await {
             Ok(Ok(next)) => next,
             Ok(Err(error)) => return error,
             Err(_) => return WatchError::Down,
@@ -70,6 +69,7 @@ async fn follow_once(
             Change::Unreadable => desk.lose_track(),
             Change::None => {
                 desk.vouch();
+                vouched = Instant::now();
                 *retry = RETRY_MIN;
                 if std::mem::take(&mut quiet) {
                     info!("following the authority's changes");
