@@ -25,24 +25,36 @@ pub struct LinkRequest {
     /// Who asks.
     pub partner: PartnerId,
     /// The caller's key for it.
-    pub idempotency_key: String,
+    pub idempotency_key: Redacted,
     /// The accounts: (issuer, account).
     pub accounts: Vec<(Bcd8, Account)>,
     /// From the authority's consent step.
-    pub authorization_code: AuthorizationCode,
+    pub authorization_code: Redacted,
     /// What the rider agreed to.
     pub consent: Consent,
     /// Where, as the wire numbers it.
     pub channel: i32,
 }
 
-/// A code from the authority's consent step. It stands for a rider, so it prints as `AuthorizationCode(…)`.
-#[derive(Clone)]
-pub struct AuthorizationCode(pub String);
+/// Words of a partner's that may stand for a rider: an authorization code does, and an idempotency key may hold an
+/// account. Prints as `…`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Redacted(String);
 
-impl std::fmt::Debug for AuthorizationCode {
+impl Redacted {
+    /// Wraps them.
+    pub const fn new(words: String) -> Self {
+        Self(words)
+    }
+
+    fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Redacted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AuthorizationCode(…)")
+        f.write_str("…")
     }
 }
 
@@ -84,12 +96,13 @@ impl Linking {
             return Ok(outcome);
         }
         // Keys of different partners must not meet at the authority.
-        let exchange_key = format!("{}:{}", request.partner, request.idempotency_key);
-        let subject = match self.authority.exchange(&request.authorization_code.0, &exchange_key).await? {
-            Exchanged::Subject(subject) => subject,
-            Exchanged::Unknown => return Ok(LinkOutcome::AuthorizationUnknown),
-            Exchanged::Used => return Ok(LinkOutcome::AuthorizationUsed),
-        };
+        let exchange_key = format!("{}:{}", request.partner, request.idempotency_key.expose());
+        let subject =
+            match self.authority.exchange(request.authorization_code.expose(), &exchange_key).await? {
+                Exchanged::Subject(subject) => subject,
+                Exchanged::Unknown => return Ok(LinkOutcome::AuthorizationUnknown),
+                Exchanged::Used => return Ok(LinkOutcome::AuthorizationUsed),
+            };
         let now = self.clock.now();
         self.change(order.keys.clone(), async move |registry| registry.link(&order, &subject, now).await)
             .await
@@ -146,7 +159,7 @@ impl Linking {
         let granted_at = consent.granted_at.as_nanosecond().to_be_bytes();
         let channel_bytes = channel.to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![
-            request.authorization_code.0.as_bytes(),
+            request.authorization_code.expose().as_bytes(),
             consent.wording_version.as_bytes(),
             &granted_at,
             consent.purpose.as_bytes(),
@@ -156,12 +169,36 @@ impl Linking {
         LinkOrder {
             idempotency: self.keys.pseudonym(
                 Use::Idempotency,
-                &[partner.as_str().as_bytes(), request.idempotency_key.as_bytes()],
+                &[partner.as_str().as_bytes(), request.idempotency_key.expose().as_bytes()],
             ),
             fingerprint: self.keys.pseudonym(Use::Idempotency, &parts),
             keys: keys.clone(),
             consent: consent.clone(),
             channel: *channel,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_prints_nothing_that_names_a_rider() {
+        let words = |text: &str| Redacted::new(text.to_owned());
+        let request = LinkRequest {
+            partner: PartnerId::new("yikatong").unwrap(),
+            idempotency_key: words("canary-key"),
+            accounts: vec![("99990001".parse().unwrap(), Account::new("canary-account"))],
+            authorization_code: words("canary-code"),
+            consent: Consent {
+                wording_version: "1".into(),
+                granted_at: jiff::Timestamp::UNIX_EPOCH,
+                purpose: "gates".into(),
+            },
+            channel: 1,
+        };
+        let printed = format!("{request:?}");
+        assert!(printed.contains("yikatong") && !printed.contains("canary"), "{printed}");
     }
 }

@@ -1,7 +1,12 @@
 //! The registry of links in an embedded SQLite database. An acknowledged change survives kill −9 and power loss:
 //! every commit is synced (WAL, `synchronous = FULL`).
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use sqlx::{
@@ -46,6 +51,8 @@ const SCHEMA: &str = "
 ";
 
 const READERS: u32 = 4;
+/// Longest wait for a connection or a lock. The verdict path has a shorter one of its own.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an idempotency key is remembered.
 const IDEMPOTENCY_S: i64 = 48 * 3600;
 
@@ -55,6 +62,8 @@ pub struct Registry {
     readers: SqlitePool,
     writer: SqlitePool,
     keys: Arc<Keyring>,
+    /// Held for as long as this is open: what is remembered of links is true only while nobody else changes them.
+    _lock: File,
 }
 
 /// The registry did not answer.
@@ -77,6 +86,17 @@ pub enum OpenError {
     /// Not readable, not writable, or no database.
     #[error("{0}")]
     Database(#[from] sqlx::Error),
+    /// Another process has it.
+    #[error("another ridegate has it open")]
+    InUse,
+    /// The file that is locked while it is open.
+    #[error("{path}: {source}")]
+    Lock {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Made by a later version.
     #[error("its schema is version {found}, this ridegate knows up to {SCHEMA_VERSION}: use a newer one")]
     Newer {
@@ -96,12 +116,15 @@ impl Registry {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(2));
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+            // A withdrawn link leaves nothing behind in free pages.
+            .pragma("secure_delete", "ON")
+            .busy_timeout(PATIENCE);
+        let lock = lock(path)?;
+        let pool = SqlitePoolOptions::new().acquire_timeout(PATIENCE);
+        let writer = pool.clone().max_connections(1).connect_with(options.clone()).await?;
         prepare(&writer, &keys).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self { readers, writer, keys })
+        let readers = pool.max_connections(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Self { readers, writer, keys, _lock: lock })
     }
 
     /// Whose account it is; `None` if it is not linked.
@@ -172,6 +195,20 @@ impl Registry {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// Locks a file beside the database; the system lets go of it when the process ends, however it ends.
+fn lock(database: &Path) -> Result<File, OpenError> {
+    let mut path = database.to_owned().into_os_string();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let refused = |source| OpenError::Lock { path: path.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
     }
 }
 
