@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use ridegate_gateway::{app::Settings, clock::Clock, config::Config};
+use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile};
 use tracing::{info, warn};
 
 use crate::{EXIT_USAGE, fail, signal};
@@ -24,9 +24,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let clock = arguments.clock.clone().unwrap_or(Clock::system());
-    let settings = Config::load(&arguments.config)
+    let settings = ConfigFile::load(&arguments.config)
         .map_err(Into::into)
-        .and_then(|config| Settings::new(config, clock.clone(), arguments.insecure_dev));
+        .and_then(|file| Settings::new(file, clock.clone(), arguments.insecure_dev));
     match settings {
         Err(error) => fail(EXIT_USAGE, &error),
         Ok(settings) => match serve(settings, &clock) {
@@ -41,8 +41,9 @@ async fn serve(settings: Settings, clock: &Clock) -> Result<()> {
     warn!(
         "INSECURE: no TLS, identities are believed as they are stated, test keys are accepted. For development only"
     );
+    let (policy, enforced) = (settings.policy_version().to_owned(), settings.enforces_now());
     let running = settings.start().await?;
-    info!(address = %running.address(), clock = %clock.now(), "serving");
+    info!(address = %running.address(), clock = %clock.now(), policy, enforced, "serving");
     signal::stop().await?;
     info!("stopping");
     running.stop().await;

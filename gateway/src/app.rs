@@ -1,11 +1,6 @@
 //! Wires the gateway up. The one place that knows every part.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ridegate_adapters::Partners;
 use thiserror::Error;
@@ -25,8 +20,11 @@ use crate::{
     },
     claim::Claims,
     clock::Clock,
-    config::{Config, ConfigError},
-    domain::policy::Policy,
+    config::{Config, ConfigError, ConfigFile},
+    domain::{
+        passage::{Direction, Passage},
+        policy::Policy,
+    },
     keyring::{KeyError, Keyring},
     linking::Linking,
     resolve::{
@@ -56,12 +54,14 @@ pub enum SettingsError {
     /// A file.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Anybody could sign with them.
+    #[error(
+        "partners: there are test keys among them (test = true), which are accepted with --insecure-dev only"
+    )]
+    TestKeys,
     /// There is no TLS yet.
     #[error("serving needs --insecure-dev: this version has no TLS, so it serves on your own machine only")]
     Insecure,
-    /// Without TLS, loopback only.
-    #[error("listen.address: must be a loopback address with --insecure-dev, such as 127.0.0.1:7443")]
-    NotLoopback,
 }
 
 /// Why the gateway did not start.
@@ -105,16 +105,32 @@ pub struct Running {
 
 impl Settings {
     /// Reads what the configuration names, and refuses what would not be safe.
-    pub fn new(config: Config, clock: Clock, insecure_dev: bool) -> Result<Self, SettingsError> {
-        let partners = Arc::new(config.load_partners()?);
-        let policy = Arc::new(config.load_policy()?);
+    pub fn new(file: ConfigFile, clock: Clock, insecure_dev: bool) -> Result<Self, SettingsError> {
+        let partners = Arc::new(file.load_partners()?);
+        let policy = Arc::new(file.load_policy()?);
+        if !insecure_dev && partners.has_test_keys() {
+            let why = "holds test keys (test = true), by which anybody can sign: for --insecure-dev only";
+            return Err(file.refuse("partners", "profiles", why).into());
+        }
         if !insecure_dev {
             return Err(SettingsError::Insecure);
         }
-        if !IpAddr::is_loopback(&config.listen.address.ip()) {
-            return Err(SettingsError::NotLoopback);
+        if !file.config.listen.address.ip().is_loopback() {
+            let why = "must be a loopback address with --insecure-dev, such as 127.0.0.1:7443";
+            return Err(file.refuse("listen", "address", why).into());
         }
-        Ok(Self { config, partners, policy, clock })
+        Ok(Self { config: file.config, partners, policy, clock })
+    }
+
+    /// Whether the policy asks anything at this moment, on the way in.
+    pub fn enforces_now(&self) -> bool {
+        let entry = Passage { direction: Direction::Entry, location: String::new() };
+        self.policy.enforced(self.clock.now(), &entry).is_some()
+    }
+
+    /// The policy's name and version.
+    pub fn policy_version(&self) -> &str {
+        self.policy.version()
     }
 
     /// Opens the registry, starts listening, and serves until told to stop.

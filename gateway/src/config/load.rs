@@ -1,37 +1,34 @@
 //! From a file to a configuration, or to an error that says where.
 
 use std::{
+    error::Error,
     fmt, fs,
     path::{Path, PathBuf},
 };
 
-use ridegate_adapters::{MotTrust, Partners, Profile, ShippedError};
+use ridegate_adapters::{MotTrust, Partners, Profile};
+use toml::de::DeTable;
 
 use super::Config;
 use crate::domain::policy::Policy;
+
+/// A configuration and the file it came from, so that whatever is found wrong with it later can still say where.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// What it says.
+    pub config: Config,
+    path: PathBuf,
+    text: String,
+}
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug)]
 pub struct ConfigError {
     file: PathBuf,
     line: Option<usize>,
-    problem: Problem,
-}
-
-/// What is wrong.
-#[derive(Debug)]
-pub enum Problem {
-    /// The file cannot be read.
-    Unreadable(std::io::Error),
-    /// A key, and why its value cannot be used. The key is empty where the file is no TOML.
-    Key {
-        /// Which.
-        key: String,
-        /// Why, and what is allowed.
-        why: String,
-    },
-    /// The files together.
-    Whole(String),
+    /// Empty where no one key is at fault.
+    key: String,
+    why: String,
 }
 
 impl fmt::Display for ConfigError {
@@ -40,99 +37,123 @@ impl fmt::Display for ConfigError {
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
-        match &self.problem {
-            Problem::Unreadable(error) => write!(f, ": cannot be read: {error}"),
-            Problem::Key { key, why } if key.is_empty() => write!(f, ": {why}"),
-            Problem::Key { key, why } => write!(f, ": {key}: {why}"),
-            Problem::Whole(why) => write!(f, ": {why}"),
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
         }
+        write!(f, ": {}", self.why)
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl Error for ConfigError {}
 
 impl Config {
+    /// Reads a configuration from text; `path` is what errors call it.
+    pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let deserializer =
+            toml::Deserializer::parse(text).map_err(|error| in_toml(path, text, String::new(), &error))?;
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let key = error.path().to_string();
+            in_toml(path, text, if key == "." { String::new() } else { key }, error.inner())
+        })
+    }
+}
+
+impl ConfigFile {
     /// Reads a configuration file. Paths in it are relative to its folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let mut config = Self::from_toml(&read(path)?, path)?;
+        let text = read(path)?;
+        let mut config = Config::from_toml(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let Self { registry, partners, policy, .. } = &mut config;
+        let Config { registry, partners, policy, .. } = &mut config;
         let optional = [&mut partners.profiles, &mut partners.mot_trust, &mut policy.file];
         let given = optional.into_iter().flatten().chain([&mut registry.path, &mut registry.key_file]);
         given.for_each(|path| *path = folder.join(&*path));
-        Ok(config)
+        Ok(Self { config, path: path.to_owned(), text })
     }
 
-    /// Reads a configuration from text; `path` is what errors call it.
-    pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let at = |error: &toml::de::Error, key: String| ConfigError {
-            file: path.to_owned(),
-            line: error.span().map(|span| line(text, span.start)),
-            problem: Problem::Key { key, why: error.message().replace('\n', " ") },
-        };
-        let deserializer = toml::Deserializer::parse(text).map_err(|error| at(&error, String::new()))?;
-        serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            let path = error.path().to_string();
-            at(error.inner(), if path == "." { String::new() } else { path })
-        })
+    /// Refuses the value of a key, at its line if it is in the file.
+    pub fn refuse(&self, section: &str, key: &str, why: &str) -> ConfigError {
+        let at = DeTable::parse(&self.text).ok().and_then(|table| {
+            let section = table.get_ref().get(section)?.get_ref().as_table()?;
+            let (key, _) = section.iter().find(|(name, _)| name.get_ref().as_ref() == key)?;
+            Some(line(&self.text, key.span().start))
+        });
+        ConfigError {
+            file: self.path.clone(),
+            line: at,
+            key: format!("{section}.{key}"),
+            why: why.to_owned(),
+        }
     }
 
     /// The partners it names, or those that ship.
     pub fn load_partners(&self) -> Result<Partners, ConfigError> {
-        let shipped = |error: ShippedError| whole(Path::new("shipped profiles"), &error.to_string());
-        let (Some(folder), Some(trust)) = (&self.partners.profiles, &self.partners.mot_trust) else {
-            if self.partners.profiles.is_some() || self.partners.mot_trust.is_some() {
-                let why = "partners: profiles and mot_trust go together: name both or neither";
-                return Err(whole(Path::new("configuration"), why));
+        let together = "profiles and mot_trust go together: name both or neither";
+        match (&self.config.partners.profiles, &self.config.partners.mot_trust) {
+            (None, None) => {
+                Partners::shipped().map_err(|error| in_file(Path::new("shipped profiles"), "", &error))
             }
-            return Partners::shipped().map_err(shipped);
-        };
-        let trust_file =
-            MotTrust::from_toml(&read(trust)?).map_err(|error| whole(trust, &error.to_string()))?;
-        let profiles = profile_files(folder)?.iter().map(|file| profile(file)).collect::<Result<_, _>>()?;
-        Partners::new(profiles, trust_file).map_err(|error| whole(folder, &error.to_string()))
+            (Some(_), None) => Err(self.refuse("partners", "profiles", together)),
+            (None, Some(_)) => Err(self.refuse("partners", "mot_trust", together)),
+            (Some(folder), Some(trust)) => {
+                let mot = parse(trust, MotTrust::from_toml)?;
+                let files = self.profile_files(folder)?;
+                let profiles =
+                    files.iter().map(|file| parse(file, Profile::from_toml)).collect::<Result<_, _>>()?;
+                Partners::new(profiles, mot).map_err(|error| in_file(folder, "", &error))
+            }
+        }
     }
 
     /// The policy it names, or the one that ships.
     pub fn load_policy(&self) -> Result<Policy, ConfigError> {
-        match &self.policy.file {
-            Some(file) => Policy::from_toml(&read(file)?).map_err(|error| whole(file, &error.to_string())),
-            None => {
-                Policy::beijing_2022().map_err(|error| whole(Path::new("shipped policy"), &error.to_string()))
-            }
+        match &self.config.policy.file {
+            Some(file) => parse(file, Policy::from_toml),
+            None => Policy::beijing_2022().map_err(|error| in_file(Path::new("shipped policy"), "", &error)),
         }
+    }
+
+    /// The `.toml` files of a folder, by name, so that every start reads them in the same order.
+    fn profile_files(&self, folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+        let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let entries = entries
+            .map_err(|error| self.refuse("partners", "profiles", &format!("cannot be read: {error}")))?;
+        let paths = entries.into_iter().map(|entry| entry.path());
+        let mut files: Vec<_> =
+            paths.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+        files.sort();
+        if files.is_empty() {
+            return Err(self.refuse("partners", "profiles", "the folder holds no partner profile (*.toml)"));
+        }
+        Ok(files)
     }
 }
 
-fn profile(file: &Path) -> Result<Profile, ConfigError> {
-    Profile::from_toml(&read(file)?).map_err(|error| whole(file, &error.to_string()))
-}
-
-/// The `.toml` files of a folder, by name, so that every start reads them in the same order.
-fn profile_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
-    let unreadable =
-        |error| ConfigError { file: folder.to_owned(), line: None, problem: Problem::Unreadable(error) };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    if files.is_empty() { Err(whole(folder, "no partner profile (*.toml) in it")) } else { Ok(files) }
+fn parse<T, E: Error + 'static>(file: &Path, from_toml: fn(&str) -> Result<T, E>) -> Result<T, ConfigError> {
+    let text = read(file)?;
+    from_toml(&text).map_err(|error| in_file(file, &text, &error))
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|error| ConfigError {
         file: path.to_owned(),
         line: None,
-        problem: Problem::Unreadable(error),
+        key: String::new(),
+        why: format!("cannot be read: {error}"),
     })
 }
 
-fn whole(file: &Path, why: &str) -> ConfigError {
-    ConfigError { file: file.to_owned(), line: None, problem: Problem::Whole(why.trim_end().to_owned()) }
+/// An error about a file; with its line if it is one of TOML's.
+fn in_file(file: &Path, text: &str, error: &(dyn Error + 'static)) -> ConfigError {
+    match error.source().and_then(|source| source.downcast_ref()) {
+        Some(toml) => in_toml(file, text, String::new(), toml),
+        None => ConfigError { file: file.to_owned(), line: None, key: String::new(), why: error.to_string() },
+    }
+}
+
+fn in_toml(file: &Path, text: &str, key: String, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map(|span| line(text, span.start));
+    ConfigError { file: file.to_owned(), line: at, key, why: error.message().replace('\n', " ") }
 }
 
 fn line(text: &str, at: usize) -> usize {

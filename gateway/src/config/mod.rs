@@ -3,7 +3,7 @@
 mod load;
 mod values;
 
-pub use load::{ConfigError, Problem};
+pub use load::{ConfigError, ConfigFile};
 pub use values::{Endpoint, Positive, Span};
 
 use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};

@@ -70,6 +70,9 @@ pub enum PolicyError {
     /// Entries out of order.
     #[error("{0}: each entry must begin on a later day than the one before it")]
     Order(&'static str),
+    /// Nothing would ever be enforced.
+    #[error("windows: at least one is needed")]
+    NoWindow,
     /// A window that says neither or both.
     #[error("windows: each needs either max_day or enforced = false")]
     Window,
@@ -140,6 +143,9 @@ impl Policy {
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         let file: PolicyFile = toml::from_str(text)?;
         let windows = file.windows.into_iter().map(WindowEntry::parse).collect::<Result<Vec<_>, _>>()?;
+        if windows.is_empty() {
+            return Err(PolicyError::NoWindow);
+        }
         ascending("windows", windows.iter().map(|window| window.from))?;
         let counting = parse_counting(file.counting)?;
         ascending("counting", counting.iter().map(|(from, _)| *from))?;
@@ -262,6 +268,14 @@ mod tests {
         refused("Asia/Shanghai", "Asia/Shangai", "time_zone");
         refused("max_day = 2", "max_days = 2", "max_days");
         refused("\"sampling\"", "\"sample\"", "`report` or `sampling`");
+    }
+
+    #[test]
+    fn a_policy_that_would_let_everybody_through_is_refused() {
+        let end = BEIJING_2022.find("[[windows]]").unwrap();
+        let rest = BEIJING_2022.find("[[counting]]").unwrap();
+        let without = format!("windows = []\n{}\n{}", &BEIJING_2022[..end], &BEIJING_2022[rest..]);
+        assert!(matches!(Policy::from_toml(&without), Err(PolicyError::NoWindow)));
     }
 
     #[test]
