@@ -15,14 +15,34 @@ use ridegate_proto::{
     partner::v1::partner_service_server::PartnerServiceServer,
     validator::v1::validator_service_server::ValidatorServiceServer,
 };
-use tonic::transport::{Server, server::Router};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::http::Response,
+    transport::{Server, server::Router},
+};
+use tower::{
+    layer::util::{Identity, Stack},
+    util::MapResponseLayer,
+};
 
-/// The largest message, in bytes: a ride code is far smaller, and one that is not gets an error that names it.
+/// The largest message, in bytes. A ride code may have 4 KiB; from there to here an error names the field.
 const MAX_MESSAGE: usize = 64 * 1024;
 
+type ForEveryCall = MapResponseLayer<fn(Response<Body>) -> Response<Body>>;
+
 /// The services of the gateway.
-pub fn router(validators: ValidatorApi, partners: PartnerApi) -> Router {
+pub fn router(validators: ValidatorApi, partners: PartnerApi) -> Router<Stack<ForEveryCall, Identity>> {
     Server::builder()
+        .layer(ForEveryCall::new(blame_the_caller))
         .add_service(ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_MESSAGE))
         .add_service(PartnerServiceServer::new(partners).max_decoding_message_size(MAX_MESSAGE))
+}
+
+/// A message that cannot be decoded is the caller's fault; tonic on its own calls it INTERNAL.
+fn blame_the_caller(response: Response<Body>) -> Response<Body> {
+    match response.extensions().get::<Status>().and_then(status::undecodable) {
+        Some(status) => status.into_http(),
+        None => response,
+    }
 }

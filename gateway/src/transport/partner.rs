@@ -14,7 +14,7 @@ use super::{identity, status, wire};
 use crate::{
     admission::{FieldError, quota::Quotas},
     domain::link::{Consent, LinkOutcome, LinkRecord},
-    linking::{AuthorizationCode, LinkRequest, Linking},
+    linking::{LinkRequest, Linking, Redacted},
 };
 
 const MAX_MEDIA: usize = 8;
@@ -101,9 +101,9 @@ fn link_request(
     let code = text(request.authorization_code, "authorization_code", 256, "must have 1 to 256 characters")?;
     Ok(LinkRequest {
         partner: PartnerId::clone(&profile.id),
-        idempotency_key,
+        idempotency_key: Redacted::new(idempotency_key),
         accounts: media(request.media, profile)?,
-        authorization_code: AuthorizationCode(code),
+        authorization_code: Redacted::new(code),
         consent: consent(request.consent, now)?,
         channel,
     })

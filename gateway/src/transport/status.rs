@@ -7,6 +7,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     admission::{FieldError, quota::OverQuota},
+    backends::sqlite::RegistryError,
     linking::LinkingError,
 };
 
@@ -22,6 +23,21 @@ pub(super) fn field(error: &FieldError) -> Status {
     let mut details = details("INVALID_FIELD");
     details.add_bad_request_violation(&error.field, error.rule);
     Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
+}
+
+/// A message beyond every bound, or one that could not be decoded, by the field that could not. `None` if that is not what the status says.
+pub(super) fn undecodable(status: &Status) -> Option<Status> {
+    if status.code() == Code::OutOfRange && status.message().contains("decoded message length too large") {
+        return Some(field(&FieldError::new("message", "must have at most 64 KiB")));
+    }
+    let said = status.message().strip_prefix("failed to decode Protobuf message: ")?;
+    let mut path: Vec<_> = said.split(": ").collect();
+    let why = path.pop()?;
+    if path.pop_if(|part| *part == "invalid string value").is_some() || why.contains("UTF-8") {
+        let fields: Vec<_> = path.iter().filter_map(|part| Some(part.split_once('.')?.1)).collect();
+        return Some(field(&FieldError::new(fields.join("."), "must be UTF-8 text")));
+    }
+    Some(field(&FieldError::new("message", "must be the protobuf message of this call")))
 }
 
 pub(super) fn no_identity() -> Status {
@@ -62,11 +78,19 @@ pub(super) fn over_quota(partner: &str, over: OverQuota) -> Status {
 
 /// A partner's request that could not be carried out: nothing was acknowledged, so it may be repeated.
 pub(super) fn linking(error: &LinkingError) -> Status {
+    tracing::warn!(cause = %error, "a partner's request could not be carried out");
     let reason = match error {
-        LinkingError::Registry(_) | LinkingError::Interrupted => "REGISTRY_UNAVAILABLE",
+        LinkingError::Registry(RegistryError::Unreadable(_)) => {
+            return Status::with_error_details(
+                Code::Internal,
+                "the registry is damaged",
+                details("REGISTRY_UNREADABLE"),
+            );
+        }
+        LinkingError::Registry(RegistryError::Unavailable(_) | RegistryError::TimedOut)
+        | LinkingError::Interrupted => "REGISTRY_UNAVAILABLE",
         LinkingError::Authority(_) => "AUTHORITY_UNAVAILABLE",
     };
-    tracing::warn!(cause = %error, "a partner's request could not be carried out");
     let mut details = details(reason);
     details.set_retry_info(Some(RETRY_UNAVAILABLE));
     Status::with_error_details(

@@ -13,10 +13,7 @@ use ridegate_proto::validator::v1::{
     self as proto, CheckRequest, CheckResponse, InspectionOutcome, ReportInspectionRequest,
     ReportInspectionResponse, validator_service_server::ValidatorService,
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
@@ -29,7 +26,7 @@ use crate::{
 };
 
 /// Messages of one stream that are decided at once; the next wait in the wire.
-const STREAM_CONCURRENCY: u32 = 64;
+const STREAM_CONCURRENCY: usize = 64;
 
 /// What each fleet is told.
 #[derive(Debug, Clone, Default)]
@@ -97,41 +94,44 @@ impl ValidatorApi {
         }
     }
 
-    /// Takes messages as they come. One that cannot be used ends the stream, after all before it were answered.
+    /// Takes messages as they come. One that cannot be used ends the stream, after all before it were answered. When
+    /// the caller goes away, what was not decided yet is given up, and its codes are unused.
     async fn serve_stream(
         self,
         mut taps: Streaming<CheckRequest>,
         validator: Validator,
         answers: mpsc::Sender<Result<CheckResponse, Status>>,
     ) {
-        let room = Arc::new(Semaphore::new(STREAM_CONCURRENCY as usize));
-        loop {
-            let next = tokio::select! {
-                next = taps.message() => next,
+        let mut deciding = JoinSet::new();
+        let ended = loop {
+            tokio::select! {
                 () = answers.closed() => return,
-            };
-            let budget = Budget(Instant::now() + self.budget);
-            let tap = match next {
-                Ok(Some(request)) => {
-                    wire::tap(request, validator.clone()).map_err(|error| status::field(&error))
+                Some(_decided) = deciding.join_next() => {}
+                next = taps.message(), if deciding.len() < STREAM_CONCURRENCY => {
+                    let budget = Budget(Instant::now() + self.budget);
+                    let tap = match next {
+                        Ok(None) => break None,
+                        Err(status) => break Some(status::undecodable(&status).unwrap_or(status)),
+                        Ok(Some(request)) => wire::tap(request, validator.clone()),
+                    };
+                    match tap {
+                        Err(error) => break Some(status::field(&error)),
+                        Ok(tap) => {
+                            let (api, answers) = (self.clone(), answers.clone());
+                            deciding.spawn(async move {
+                                let _gone = answers.send(Ok(api.decide(&tap, budget).await)).await;
+                            });
+                        }
+                    }
                 }
-                Ok(None) => return,
-                Err(status) => Err(status),
-            };
-            let tap = match tap {
-                Ok(tap) => tap,
-                Err(status) => {
-                    let _all_answered = room.acquire_many(STREAM_CONCURRENCY).await;
-                    let _gone = answers.send(Err(status)).await;
-                    return;
-                }
-            };
-            let Ok(turn) = Arc::clone(&room).acquire_owned().await else { return };
-            let (api, answers) = (self.clone(), answers.clone());
-            tokio::spawn(async move {
-                let _gone = answers.send(Ok(api.decide(&tap, budget).await)).await;
-                drop(turn);
-            });
+            }
+        };
+        while tokio::select! {
+            () = answers.closed() => return,
+            decided = deciding.join_next() => decided.is_some(),
+        } {}
+        if let Some(status) = ended {
+            let _gone = answers.send(Err(status)).await;
         }
     }
 }
@@ -155,7 +155,7 @@ impl ValidatorService for ValidatorApi {
         request: Request<Streaming<CheckRequest>>,
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
         let validator = identity::validator(&request)?;
-        let (answers, outgoing) = mpsc::channel(STREAM_CONCURRENCY as usize);
+        let (answers, outgoing) = mpsc::channel(STREAM_CONCURRENCY);
         tokio::spawn(self.clone().serve_stream(request.into_inner(), validator, answers));
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
