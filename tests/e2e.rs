@@ -16,6 +16,8 @@ mod binary;
 mod claims;
 #[path = "e2e/facts.rs"]
 mod facts;
+#[path = "e2e/failures.rs"]
+mod failures;
 #[path = "e2e/front_door.rs"]
 mod front_door;
 #[path = "e2e/links.rs"]

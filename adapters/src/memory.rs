@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{UnixSeconds, sm2::PublicKey};
+use crate::sm2::PublicKey;
 
 /// Names the part of a code that its issuer signed, and the root it was verified under: a SHA-256 over both, so
 /// that nobody can find another code with the same name.
@@ -18,8 +18,8 @@ pub trait IssuerMemory {
     /// The rider's key, if these levels were verified before.
     fn recall(&self, levels: &LevelsId) -> Option<Arc<PublicKey>>;
 
-    /// Both upper signatures were just verified; worth keeping until `until`.
-    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>, until: UnixSeconds);
+    /// Both upper signatures were just verified.
+    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>);
 }
 
 /// Remembers nothing: every code costs all its signatures.
@@ -31,5 +31,5 @@ impl IssuerMemory for NoMemory {
         None
     }
 
-    fn remember(&self, _: LevelsId, _: Arc<PublicKey>, _: UnixSeconds) {}
+    fn remember(&self, _: LevelsId, _: Arc<PublicKey>) {}
 }

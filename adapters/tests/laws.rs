@@ -1,11 +1,15 @@
 //! What holds for any bytes, not only for the cases somebody thought of.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Everything, mot_case, mot_cases, open};
 use proptest::prelude::*;
-use ridegate_adapters::{CodeError, FORMATS, NoMemory, Partners, UnixSeconds};
+use ridegate_adapters::{
+    CodeError, FORMATS, IssuerMemory, LevelsId, NoMemory, Partners, Signer, UnixSeconds, sm2::PublicKey,
+};
 
 const NOW: UnixSeconds = UnixSeconds(1_655_265_600);
 
@@ -65,6 +69,35 @@ fn no_valid_code_survives_a_flipped_bit_but_in_the_one_byte_nothing_covers() {
         let result = open(&partners, &flipped, NOW, &memory);
         assert_eq!(result.is_ok(), bit / 8 == uncovered, "bit {bit}: {result:?}");
     }
+}
+
+/// Vouches for the rider's key of one code, whatever the levels.
+struct Vouching(Arc<PublicKey>);
+
+impl IssuerMemory for Vouching {
+    fn recall(&self, _: &LevelsId) -> Option<Arc<PublicKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn remember(&self, _: LevelsId, _: Arc<PublicKey>) {
+        panic!("levels that are vouched for were verified again");
+    }
+}
+
+#[test]
+fn a_code_whose_authorization_was_seen_costs_one_signature_and_that_one_always() {
+    let partners = Partners::shipped().unwrap();
+    let case = mot_case("issuer signature by another key");
+    let key = PublicKey::from_compressed(case.payload[158..191].try_into().unwrap()).unwrap();
+    let vouching = Vouching(Arc::new(key));
+    let unseen = open(&partners, &case.payload, case.now, &NoMemory);
+    assert_eq!(unseen, Err(CodeError::BadSignature(Signer::Issuer)));
+    // The upper signatures are not looked at, so that the wrong one is not noticed; the phone's is.
+    assert!(open(&partners, &case.payload, case.now, &vouching).is_ok());
+    let mut forged = case.payload;
+    *forged.last_mut().unwrap() ^= 1;
+    let forged = open(&partners, &forged, case.now, &vouching);
+    assert_eq!(forged, Err(CodeError::BadSignature(Signer::User)));
 }
 
 #[test]

@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Leave the city running afterwards, and say how to call it with another client.
     #[arg(long)]
     stay: bool,
+    /// More configuration for the city's gateway, in TOML: for seeing the demo fail.
+    #[arg(long, value_name = "TOML", default_value = "", hide = true)]
+    gateway: String,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -44,7 +47,7 @@ async fn ride(arguments: &Arguments) -> Result<bool> {
         seed: arguments.seed,
     };
     println!("A city on this machine, {START}, seed {}.", options.seed);
-    let city = Arc::new(City::build(options.seed, "").await?);
+    let city = Arc::new(City::build(options.seed, &arguments.gateway).await?);
     let report = demo::ride(&city, &options).await?;
     println!("{report}");
     if arguments.stay {

@@ -26,18 +26,6 @@ pub enum Rider {
 }
 
 impl Rider {
-    /// Every kind.
-    pub const ALL: [Self; 8] = [
-        Self::Healthy,
-        Self::Exempt,
-        Self::Overdue,
-        Self::Abnormal,
-        Self::Popup,
-        Self::Untested,
-        Self::NoRecord,
-        Self::Unlinked,
-    ];
-
     /// Whether the rider has linked the account.
     pub fn is_linked(self) -> bool {
         self != Self::Unlinked

@@ -65,7 +65,7 @@ impl Gate {
 
 impl Visit {
     pub(crate) async fn ride(&self, report: &Mutex<Report>, progress: &Progress) -> Result<()> {
-        let code = self.code()?;
+        let code = self.code().await?;
         let mut first_verdict = String::new();
         for (visit, expected) in self.story.expected().into_iter().enumerate() {
             let (gate, request) = self.tap(visit, &code);
@@ -88,7 +88,7 @@ impl Visit {
     }
 
     /// What the rider shows.
-    fn code(&self) -> Result<Vec<u8>> {
+    async fn code(&self) -> Result<Vec<u8>> {
         let clock = &self.city.clock;
         let commuter = self.city.pick(self.turn, self.story.rider(), self.turn / self.city.partners.len())?;
         match self.story {
@@ -96,21 +96,23 @@ impl Visit {
                 let ran_out = u32::try_from(clock.unix_seconds().0)? - u32::from(VALIDITY_S) - 30;
                 commuter.phone.code(ran_out)
             }
-            Story::ForgesPhone => commuter.phone.forged(&self.city.forger, commuter.next_second(clock)?),
+            Story::ForgesPhone => {
+                commuter.phone.forged(&self.city.forger, commuter.next_second(clock).await?)
+            }
             Story::ForgesIssuer => {
                 let outsider =
                     self.city.outsiders.get(self.turn % self.city.outsiders.len()).context("outsider")?;
                 outsider.code(u32::try_from(clock.unix_seconds().0)?)
             }
             Story::ShowsDamaged => {
-                let mut code = commuter.code(clock)?;
+                let mut code = commuter.code(clock).await?;
                 code.pop();
                 Ok(code)
             }
             Story::ShowsSomethingElse => {
                 Ok(plan::something_else(&mut ChaCha20Rng::seed_from_u64(self.noise)))
             }
-            _ => commuter.code(clock),
+            _ => commuter.code(clock).await,
         }
     }
 

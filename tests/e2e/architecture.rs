@@ -16,7 +16,6 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
             files.push(path);
         }
     }
-    assert!(!files.is_empty(), "{}", folder.display());
     files
 }
 
@@ -30,7 +29,9 @@ fn code(path: &Path) -> String {
 /// Files below `folder` whose code names one of `words`, from the root.
 fn naming(folder: &str, words: &[&str]) -> Vec<String> {
     let root = root();
-    let mut found: Vec<_> = rust_files(&root.join(folder))
+    let files = rust_files(&root.join(folder));
+    assert!(!files.is_empty(), "{folder}");
+    let mut found: Vec<_> = files
         .into_iter()
         .filter(|path| words.iter().any(|word| code(path).contains(word)))
         .map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned())

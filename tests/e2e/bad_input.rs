@@ -6,7 +6,7 @@ use ridegate_proto::{
         Consent, LinkRiderRequest, Medium, UnlinkRiderRequest, partner_service_client::PartnerServiceClient,
     },
     validator::v1::{
-        CheckRequest, Direction, InspectionOutcome, ReportInspectionRequest,
+        CheckRequest, CheckResponse, Direction, InspectionOutcome, ReportInspectionRequest,
         validator_service_client::ValidatorServiceClient,
     },
 };
@@ -154,6 +154,44 @@ async fn a_link_with_an_unusable_field_is_told_which_and_never_what() {
     names(&client.unlink_rider(nothing).await.unwrap_err(), "medium");
 }
 
+/// A `CheckRequest` whose text fields hold any bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RawRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    request_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    location: Vec<u8>,
+    /// A varint where a submessage belongs.
+    #[prost(uint32, tag = "6")]
+    scanned_at: u32,
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_decoded_is_the_callers_fault_and_names_the_field() {
+    let house = House::open().await;
+    let garbled = b"canary-\xff\xfe".to_vec();
+    let good = RawRequest { request_id: b"r".to_vec(), location: vec![], scanned_at: 0 };
+    for (bad, field) in [
+        (RawRequest { request_id: garbled.clone(), ..good.clone() }, "request_id"),
+        (RawRequest { location: garbled, ..good.clone() }, "location"),
+        (RawRequest { scanned_at: 7, ..good }, "message"),
+    ] {
+        let codec = || tonic_prost::ProstCodec::<RawRequest, CheckResponse>::default();
+        let mut client = tonic::client::Grpc::new(house.channel.clone());
+        client.ready().await.unwrap();
+        let path = "/ridegate.validator.v1.ValidatorService/Check".parse().unwrap();
+        let status = client.unary(identified(GATE, bad.clone()), path, codec()).await.unwrap_err();
+        names(&status, field);
+        assert!(!format!("{status:?}").contains("canary"));
+
+        let path = "/ridegate.validator.v1.ValidatorService/CheckStream".parse().unwrap();
+        let stream = identified(GATE, tokio_stream::iter([bad]));
+        client.ready().await.unwrap();
+        let mut answers = client.streaming(stream, path, codec()).await.unwrap().into_inner();
+        names(&answers.message().await.unwrap_err(), field);
+    }
+}
+
 #[tokio::test]
 async fn an_inspection_report_must_name_an_answer_and_say_what_was_decided() {
     let house = House::open().await;
@@ -172,10 +210,10 @@ async fn an_inspection_report_must_name_an_answer_and_say_what_was_decided() {
         names(&send(id, passed).await.unwrap_err(), "verdict_id");
     }
     names(&send(&answer.verdict_id, 0).await.unwrap_err(), "outcome");
-    assert_eq!(house.gateway.inspections(), [0, 0, 0]);
+    assert_eq!(house.inspections(), [0, 0, 0]);
     send(&answer.verdict_id, passed).await.unwrap();
     send(&answer.verdict_id, InspectionOutcome::Left.into()).await.unwrap();
-    assert_eq!(house.gateway.inspections(), [1, 0, 1]);
+    assert_eq!(house.inspections(), [1, 0, 1]);
 }
 
 #[tokio::test]

@@ -4,21 +4,14 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread::{self, JoinHandle},
 };
 
 use rand::SeedableRng;
 use ridegate_gateway::config::Config;
-use ridegate_proto::{
-    partner::v1::{GetLinkRequest, LinkResult, partner_service_client::PartnerServiceClient},
-    validator::v1::validator_service_client::ValidatorServiceClient,
-};
-use ridegate_sim::{
-    authority::Authority,
-    city::City,
-    demo::{self, Options},
-    riders::Rider,
-    trust::Trust,
-};
+use ridegate_proto::partner::v1::{GetLinkRequest, LinkResult, partner_service_client::PartnerServiceClient};
+use ridegate_sim::{authority::Authority, riders::Rider, trust::Trust};
 
 use crate::house::{
     GATE, House, connect, digits, identified, link_request, medium, request, said, subject, write_config,
@@ -135,10 +128,20 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_line_key_and_what
     );
     refused(&format!("{head}[quota]\ncodes_burst = 0\n"), "quota.codes_burst");
     refused(&format!("{head}[listen]\naddress = \"localhost\"\n"), "listen.address");
-    refused(&format!("{head}[listen]\naddress = \"0.0.0.0:7443\"\n"), "must be a loopback address");
+    refused(
+        &format!("{head}[listen]\naddress = \"0.0.0.0:7443\"\n"),
+        "ridegate.toml:4: listen.address: must be a loopback address with --insecure-dev",
+    );
     refused(&format!("{head}[listen\n"), "ridegate.toml:3: ");
-    refused(&format!("{head}[partners]\nprofiles = \"p\"\n"), "name both or neither");
+    refused(
+        &format!("{head}[partners]\nprofiles = \"p\"\n"),
+        "ridegate.toml:4: partners.profiles: profiles and mot_trust go together: name both or neither",
+    );
     refused(&format!("{head}[policy]\nfile = \"no.toml\"\n"), "no.toml: cannot be read");
+    refused(
+        &format!("{head}[partners]\nprofiles = \"no\"\nmot_trust = \"ridegate.toml\"\n"),
+        "ridegate.toml:1: unknown field `authority`, expected one of `test`, `root`, `revoked`",
+    );
 }
 
 #[test]
@@ -148,6 +151,7 @@ fn without_insecure_dev_nothing_is_served() {
     std::fs::write(&path, "[authority]\nendpoint = \"http://127.0.0.1:1\"\n").unwrap();
     let done = serve(&path, &[]);
     assert_eq!(done.status.code(), Some(64));
+    assert!(text(&done.stderr).contains("test keys"), "{}", text(&done.stderr));
     assert!(text(&done.stderr).contains("--insecure-dev"));
     let done = serve(&path, &["--clock", "2022-06-15T12:00:00+08:00"]);
     assert_eq!(done.status.code(), Some(2), "another period is for development only");
@@ -185,29 +189,39 @@ fn the_example_is_complete_and_says_the_defaults() {
 struct Process {
     child: Child,
     endpoint: String,
-    log: BufReader<std::process::ChildStderr>,
+    /// Reads all it logs, so that it never waits for us.
+    log: JoinHandle<String>,
 }
 
 impl Process {
     fn start(config: &Path) -> Self {
+        Self::start_logging("info", config)
+    }
+
+    fn start_logging(level: &str, config: &Path) -> Self {
         let mut child = ridegate()
+            .env("RUST_LOG", level)
             .args(["serve", "--insecure-dev", "--clock", "2022-06-15T12:00:00+08:00,frozen", "--config"])
             .arg(config)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        let address = loop {
-            let mut line = String::new();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "ended: {said}");
-            if let Some((_, rest)) = line.split_once("address=") {
-                break rest.split_whitespace().next().unwrap().to_owned();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (serving, address) = mpsc::channel();
+        let log = thread::spawn(move || {
+            let mut said = String::new();
+            for line in log.lines().map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("serving address=") {
+                    assert!(said.contains("INSECURE"), "it says so loudly");
+                    let _ = serving.send(rest.split_whitespace().next().unwrap().to_owned());
+                }
+                said.push_str(&line);
+                said.push('\n');
             }
-            said.push_str(&line);
-        };
-        assert!(said.contains("INSECURE"), "it says so loudly");
-        Self { child, endpoint: format!("http://{address}"), log }
+            said
+        });
+        let endpoint = format!("http://{}", address.recv().expect("it ended before it served"));
+        Self { child, endpoint, log }
     }
 
     /// kill −9: nothing is flushed, nothing is closed.
@@ -220,9 +234,7 @@ impl Process {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = self.child.wait().unwrap();
-        let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.log, &mut rest).unwrap();
-        (status.code(), rest)
+        (status.code(), self.log.join().unwrap())
     }
 }
 
@@ -256,30 +268,33 @@ async fn an_acknowledged_link_survives_kill_nine() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_serves_one_gateway_at_a_time() {
+    let mut house = House::open().await;
+    let config = house.folder.path().join("ridegate.toml");
+    let second = serve(&config, &["--insecure-dev"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("another ridegate has it open"), "{}", text(&second.stderr));
+    house.close().await;
+    Process::start(&config).kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_names_a_rider_is_ever_logged() {
-    let house = House::open().await;
+    let mut house = House::open().await;
+    house.close().await;
+    let process = Process::start_logging("trace", &house.folder.path().join("ridegate.toml"));
+    house.channel = connect(&process.endpoint).await;
     house.settle(31_041_234_567, Rider::Healthy).await;
-    let process = Process::start(&house.folder.path().join("ridegate.toml"));
-    let channel = connect(&process.endpoint).await;
-    let mut partner = PartnerServiceClient::new(channel.clone());
-    let mut validator = ValidatorServiceClient::new(channel);
     let code = house.fresh(&house.phone(31_041_234_567));
-    let answer = validator
-        .check(identified(GATE, request("request-canary", code.clone())))
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(said(&answer), "ALLOW HEALTH_OK", "the link of one process serves the next");
+    let answer = house.check(GATE, request("request-canary", code.clone())).await.unwrap();
+    assert_eq!(said(&answer), "ALLOW HEALTH_OK");
     house.authority.stop();
-    let failed =
-        partner.link_rider(identified("urn:ridegate:partner:yikatong", link_request(8))).await.unwrap_err();
-    drop((partner, validator));
+    let failed = house.link("yikatong", link_request(8)).await.unwrap_err();
+    drop(house);
     let (status, log) = process.terminate();
     assert_eq!(status, Some(0));
-    assert!(
-        log.contains("a partner's request could not be carried out"),
-        "the twin: something was logged: {log}"
-    );
+    assert!(log.contains("a partner's request could not be carried out"), "the twin: something was logged");
+    assert!(log.contains("TRACE"), "down to the last word");
     let code = hex::encode(code);
     for canary in [
         "31041234567",
@@ -340,11 +355,13 @@ fn the_demo_shows_a_city_in_which_every_verdict_is_the_one_expected() {
 }
 
 /// The twin: a city whose gateway throttles must not be called clean.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_city_with_one_wrong_verdict_is_not_clean() {
-    let city = City::build(7, "[quota]\ncodes_per_second = 1\ncodes_burst = 1\n").await.unwrap();
-    let city = std::sync::Arc::new(city);
-    let report = demo::ride(&city, &Options { taps: 60, rate: None, seed: 7 }).await.unwrap();
-    assert!(!report.is_clean());
-    assert!(report.to_string().contains("got INSPECT THROTTLED"), "{report}");
+#[test]
+fn the_demo_fails_if_a_verdict_is_not_the_one_expected() {
+    let throttling = "[quota]\ncodes_per_second = 1\ncodes_burst = 1\n";
+    let done =
+        ridegate().args(["demo", "--taps", "60", "--rate", "0", "--gateway", throttling]).output().unwrap();
+    let shown = text(&done.stdout);
+    assert!(shown.contains("got INSPECT THROTTLED"), "{shown}");
+    assert!(shown.ends_with("NOT every verdict was the one expected\n"), "{shown}");
+    assert_eq!(done.status.code(), Some(1));
 }

@@ -1,6 +1,6 @@
 //! Every MOT case through the front door, with the profiles that ship.
 
-use ridegate_gateway::{app::Settings, clock::Clock, config::Config};
+use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile};
 use ridegate_proto::validator::v1::validator_service_client::ValidatorServiceClient;
 use ridegate_sim::authority::Authority;
 use serde_json::Value;
@@ -32,7 +32,8 @@ async fn every_mot_case_is_told_as_it_should_be() {
     );
     std::fs::write(&path, config).unwrap();
     let clock: Clock = "2022-06-15T12:00:00+08:00,frozen".parse().unwrap();
-    let gateway = Settings::new(Config::load(&path).unwrap(), clock, true).unwrap().start().await.unwrap();
+    let gateway =
+        Settings::new(ConfigFile::load(&path).unwrap(), clock, true).unwrap().start().await.unwrap();
     let mut client = ValidatorServiceClient::new(connect(&format!("http://{}", gateway.address())).await);
 
     let file: Value = serde_json::from_str(include_str!("../vectors/mot.json")).unwrap();

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha20Rng;
 use ridegate_gateway::{
     app::{Running, Settings},
     clock::Clock,
-    config::Config,
+    config::ConfigFile,
 };
 use ridegate_proto::{
     partner::v1::{
@@ -45,7 +45,7 @@ pub const PARTNER: &str = "yikatong";
 pub const ISSUER: &str = "99990001";
 
 pub struct House {
-    pub gateway: Running,
+    gateway: Option<Running>,
     pub authority: Authority,
     pub clock: Clock,
     pub channel: Channel,
@@ -74,11 +74,11 @@ impl House {
         let authority = Authority::start().unwrap();
         let clock: Clock = NOON.parse().unwrap();
         let path = write_config(folder.path(), &authority, config, authority_keys);
-        let settings = Settings::new(Config::load(&path).unwrap(), clock.clone(), true).unwrap();
+        let settings = Settings::new(ConfigFile::load(&path).unwrap(), clock.clone(), true).unwrap();
         let gateway = settings.start().await.unwrap();
         let channel = connect(&format!("http://{}", gateway.address())).await;
         Self {
-            gateway,
+            gateway: Some(gateway),
             authority,
             clock,
             channel,
@@ -87,6 +87,15 @@ impl House {
             used: Mutex::default(),
             taps: AtomicU32::new(0),
         }
+    }
+
+    /// Stops the gateway in this process; another may serve the house from now on, through `channel`.
+    pub async fn close(&mut self) {
+        self.gateway.take().unwrap().stop().await;
+    }
+
+    pub fn inspections(&self) -> [u64; 3] {
+        self.gateway.as_ref().unwrap().inspections()
     }
 
     /// A phone of this account with the first partner; its codes live for twenty minutes, so that there are enough of them.

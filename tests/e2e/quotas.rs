@@ -1,10 +1,12 @@
 //! A flood on one partner costs the others nothing.
 
+use std::time::Duration;
+
 use ridegate_sim::riders::Rider;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::house::{House, said};
+use crate::house::{House, request, said};
 
 #[tokio::test]
 async fn calls_over_quota_are_told_when_to_come_again() {
@@ -50,6 +52,21 @@ async fn codes_over_budget_are_throttled_before_any_signature_and_take_no_claim(
         "with budget left the signature was looked at"
     );
     assert_eq!(told.last().unwrap(), "INSPECT THROTTLED", "without, it was not");
+    let genuine = house.fresh(&house.phone(1));
+    let throttled = house.tap(genuine.clone()).await;
+    assert_eq!(said(&throttled), "INSPECT THROTTLED");
     let other = house.tap(house.fresh(&house.phone_on(2, "99990002"))).await;
     assert_eq!(said(&other), "INSPECT NOT_LINKED", "another partner's budget is its own");
+
+    // Budget comes back by itself, and the throttled showing left no claim: another gate is the first.
+    let elsewhere = "urn:ridegate:validator:bjsubway:gate-2";
+    let mut told = String::new();
+    for turn in 0..500 {
+        told = said(&house.check(elsewhere, request(&format!("r{turn}"), genuine.clone())).await.unwrap());
+        if told != "INSPECT THROTTLED" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told, "ALLOW HEALTH_OK");
 }

@@ -80,11 +80,6 @@ impl Expiry {
     pub(super) fn is_over(self, now: UnixSeconds) -> bool {
         now > self.0
     }
-
-    /// The last second.
-    pub(super) const fn last(self) -> UnixSeconds {
-        self.0
-    }
 }
 
 #[cfg(test)]
@@ -94,7 +89,7 @@ mod tests {
     #[track_caller]
     fn last_second(mmyy: [u8; 2], expect: &str) {
         let expect: jiff::Timestamp = expect.parse().unwrap();
-        assert_eq!(Expiry::parse(mmyy).unwrap().last().0, expect.as_second());
+        assert_eq!(Expiry::parse(mmyy).unwrap().0.0, expect.as_second());
     }
 
     #[test]
@@ -109,8 +104,8 @@ mod tests {
     #[test]
     fn it_is_over_one_second_later() {
         let expiry = Expiry::parse([0x06, 0x22]).unwrap();
-        assert!(!expiry.is_over(expiry.last()));
-        assert!(expiry.is_over(expiry.last().plus(1)));
+        assert!(!expiry.is_over(expiry.0));
+        assert!(expiry.is_over(expiry.0.plus(1)));
     }
 
     #[test]

@@ -83,8 +83,7 @@ impl Accepted<'_> {
             user
         } else {
             let user = Arc::new(self.verify_issuer_levels()?);
-            let until = authorized_until(self.code).min(self.code.certificate.expiry.last());
-            memory.remember(levels, Arc::clone(&user), until);
+            memory.remember(levels, Arc::clone(&user));
             user
         };
         signed(&user, Signer::User, self.code.user_message(), self.code.user_signature)

@@ -55,7 +55,7 @@ impl IssuerMemory for Everything {
         self.0.lock().unwrap().get(levels).cloned()
     }
 
-    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>, _: UnixSeconds) {
+    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>) {
         self.0.lock().unwrap().insert(levels, user);
     }
 }

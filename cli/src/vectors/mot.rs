@@ -1,7 +1,10 @@
 //! Files of `"format": "mot"`: payloads at an instant, opened with the file's own trust.
 
+use std::collections::BTreeMap;
+
 use ridegate_adapters::{
-    Bcd8, CodeError, MotTrust, NoMemory, Partners, Profile, RideCode, UnixSeconds,
+    Bcd8, CodeError, MotIssuing, MotTrust, Name, NoMemory, PartnerId, PartnerKind, Partners, Profile,
+    QuotaProfile, RideCode, UnixSeconds,
     mot::{FUTURE_SKEW_S, MAX_VALIDITY_S},
 };
 use serde::Deserialize;
@@ -87,19 +90,34 @@ fn partners(trust: Trust) -> Result<Partners, String> {
     let revoked = trust.revoked_certificates.into_iter().map(|revoked| (revoked.issuer, revoked.serial));
     let mot = MotTrust::new(trust.roots.into_iter().map(|root| root.record), revoked)
         .map_err(|error| format!("trust: {error}"))?;
-    let profiles = trust.partners.into_iter().map(profile).collect::<Result<_, _>>()?;
+    let mut rows: BTreeMap<String, Vec<Partner>> = BTreeMap::new();
+    for row in trust.partners {
+        rows.entry(row.name.clone()).or_default().push(row);
+    }
+    let profiles = rows.iter().map(|(name, rows)| profile(name, rows)).collect::<Result<_, _>>()?;
     Partners::new(profiles, mot).map_err(|error| format!("trust: {error}"))
 }
 
-/// A file that does not say which account types are onboarded onboards all.
-fn profile(partner: Partner) -> Result<Profile, String> {
-    let Partner { name, platform, issuer, account_types } = partner;
-    let account_types = account_types.unwrap_or_else(|| (0..=u8::MAX).collect());
-    Profile::from_toml(&format!(
-        "id = {name:?}\nname = {{ zh = \"\", en = \"\" }}\ncity = \"\"\nkind = \"metro\"\ntest = true\n\
-         [[mot]]\nplatform = \"{platform}\"\nissuer = \"{issuer}\"\naccount_types = {account_types:?}\n"
-    ))
-    .map_err(|error| format!("trust: partner: {error}"))
+/// One partner's rows. A file that does not say which account types are onboarded onboards all.
+fn profile(name: &str, rows: &[Partner]) -> Result<Profile, String> {
+    let id = PartnerId::new(name).ok_or_else(|| {
+        format!("trust: partner {name:?}: expected 1 to 32 lower-case letters, digits and hyphens")
+    })?;
+    let every_type = || (0..=u8::MAX).collect();
+    let issuing = |row: &Partner| MotIssuing {
+        platform: row.platform,
+        issuer: row.issuer,
+        account_types: row.account_types.clone().unwrap_or_else(every_type),
+    };
+    Ok(Profile {
+        id,
+        name: Name { zh: name.into(), en: name.into() },
+        city: String::new(),
+        kind: PartnerKind::Metro,
+        test: true,
+        mot: rows.iter().map(issuing).collect(),
+        quota: QuotaProfile::default(),
+    })
 }
 
 impl Suite for Mot {

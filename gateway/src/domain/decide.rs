@@ -56,7 +56,7 @@ pub fn decide(policy: &Policy, now: Timestamp, passage: &Passage, evidence: Evid
         Evidence::NotLinked => inspect(Inspect::NotLinked, None),
         Evidence::NoRecord => inspect(Inspect::NoRecord, None),
         Evidence::Facts(facts) => by_facts(policy, window, now, facts),
-        // Not asked although it should have been: midnight passed in between. Doubt is INSPECT.
+        // Not asked although it should have been is as good as failed: doubt is INSPECT.
         Evidence::Failed | Evidence::NotAsked => inspect(Inspect::LookupFailed, None),
     }
 }

@@ -1,0 +1,151 @@
+//! When something behind the gateway is away, or there is too much to do.
+
+use std::{pin::pin, time::Duration};
+
+use ridegate_proto::{
+    partner::v1::LinkResult,
+    validator::v1::{
+        CheckResponse, Degraded, DegradedCause, validator_service_client::ValidatorServiceClient,
+    },
+};
+use ridegate_sim::{authority::Mood, riders::Rider};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::house::{GATE, House, identified, link_request, request, said};
+
+/// Takes the table of links away from under the gateway, or gives it back.
+async fn rename(house: &House, from: &str, to: &str) {
+    let options = SqliteConnectOptions::new().filename(house.folder.path().join("ridegate.db"));
+    let other = SqlitePool::connect_with(options).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}")))
+        .execute(&other)
+        .await
+        .unwrap();
+    other.close().await;
+}
+
+fn degraded(answer: &CheckResponse) -> Option<DegradedCause> {
+    answer.degraded.as_ref().map(Degraded::cause)
+}
+
+#[tokio::test]
+async fn without_the_registry_known_links_serve_and_unknown_ones_are_a_failed_look_up() {
+    let house = House::open().await;
+    house.settle(1, Rider::Healthy).await;
+    house.settle(2, Rider::Healthy).await;
+    let (known, unknown) = (house.phone(1), house.phone(2));
+    assert_eq!(said(&house.tap(house.fresh(&known)).await), "ALLOW HEALTH_OK");
+
+    rename(&house, "link", "away").await;
+    assert_eq!(said(&house.tap(house.fresh(&known)).await), "ALLOW HEALTH_OK");
+    let failed = house.tap(house.fresh(&unknown)).await;
+    assert_eq!(said(&failed), "INSPECT LOOKUP_FAILED", "never NOT_LINKED: nobody knows");
+    assert_eq!(degraded(&failed), Some(DegradedCause::Registry));
+
+    let refused = house.unlink("yikatong", 1).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "REGISTRY_UNAVAILABLE");
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+    assert_eq!(house.is_linked("yikatong", 1).await.unwrap_err().code(), Code::Unavailable);
+
+    rename(&house, "away", "link").await;
+    assert_eq!(said(&house.tap(house.fresh(&unknown)).await), "ALLOW HEALTH_OK", "back by itself");
+    assert!(house.is_linked("yikatong", 1).await.unwrap(), "what was acknowledged is there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_on_top_is_told_overloaded_and_takes_no_claim() {
+    let config = "[verdict]\nbudget = \"10s\"\nin_flight = 1\n[registry]\ntimeout = \"5s\"\n";
+    let house = House::exactly(config, "lookup_timeout = \"10s\"").await;
+    house.settle(1, Rider::Healthy).await;
+    house.settle(2, Rider::Healthy).await;
+    house.authority.feel(Mood::Stalled);
+    let (first, second) = (house.fresh(&house.phone(1)), house.fresh(&house.phone(2)));
+    let slow = house.tap(first);
+    let on_top = async {
+        while house.authority.asked() == (0, 0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let answer = house.check(GATE, request("on-top", second.clone())).await.unwrap();
+        house.authority.feel(Mood::Well);
+        answer
+    };
+    let (slow, on_top) = tokio::join!(slow, on_top);
+    assert_eq!(said(&on_top), "INSPECT OVERLOADED");
+    assert_eq!(said(&slow), "ALLOW HEALTH_OK");
+    let elsewhere =
+        house.check("urn:ridegate:validator:bjsubway:gate-2", request("later", second)).await.unwrap();
+    assert_eq!(said(&elsewhere), "ALLOW HEALTH_OK");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_goes_away_undecided_leaves_the_code_unused() {
+    let house = House::exactly(
+        "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
+        "lookup_timeout = \"10s\"",
+    )
+    .await;
+    house.settle(1, Rider::Healthy).await;
+    house.authority.feel(Mood::Stalled);
+    let code = house.fresh(&house.phone(1));
+    let asked = async {
+        while house.authority.asked() == (0, 0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        _ = house.check(GATE, request("gone", code.clone())) => panic!("nobody answers yet"),
+        () = asked => {}
+    }
+    until_unused(&house, code).await;
+}
+
+#[tokio::test]
+async fn a_failure_between_exchange_and_link_loses_nothing() {
+    let house = House::open().await;
+    house.authority.authorise("code-1", "subject-of-1");
+    rename(&house, "link", "away").await;
+    let failed = house.link("yikatong", link_request(1)).await.unwrap_err();
+    assert_eq!(failed.code(), Code::Unavailable);
+    rename(&house, "away", "link").await;
+    // The authorization code was used by the first attempt; under the same key it stands for the same rider again.
+    assert_eq!(house.link("yikatong", link_request(1)).await.unwrap().result(), LinkResult::Linked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn taps_of_a_stream_that_is_gone_leave_their_codes_unused() {
+    let house = House::open().await;
+    house.settle(1, Rider::Healthy).await;
+    house.authority.feel(Mood::Stalled);
+    let code = house.fresh(&house.phone(1));
+    let mut client = ValidatorServiceClient::new(house.channel.clone());
+    let taps =
+        identified(GATE, tokio_stream::iter([request("gone", code.clone())]).chain(tokio_stream::pending()));
+    let answers = client.check_stream(taps).await.unwrap();
+    while house.authority.asked() == (0, 0) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(answers);
+    until_unused(&house, code).await;
+}
+
+/// Shows a code at another gate, while the authority answers nobody, until it is fresh there; then lets it be decided.
+async fn until_unused(house: &House, code: Vec<u8>) {
+    for turn in 0..500 {
+        let again = request(&format!("again-{turn}"), code.clone());
+        let mut showing = pin!(house.check("urn:ridegate:validator:bjsubway:gate-2", again));
+        let Ok(answer) = timeout(Duration::from_millis(300), &mut showing).await else {
+            house.authority.feel(Mood::Well);
+            assert_eq!(said(&showing.await.unwrap()), "ALLOW HEALTH_OK");
+            return;
+        };
+        // The gateway has not noticed yet that the first caller is gone.
+        assert_eq!(said(&answer.unwrap()), "INSPECT CODE_REPLAYED");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the code was never given back");
+}
