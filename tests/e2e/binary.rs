@@ -59,6 +59,34 @@ fn a_case_that_is_not_as_it_expects_is_shown_and_fails_the_run() {
 }
 
 #[test]
+fn a_policy_case_may_say_which_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.json");
+    let case = r#"{"policy": "beijing-2022", "cases": [{"name": "out", "now": "2022-06-20T12:00:00+08:00", "linked": false,
+        "facts": null, "direction": "EXIT", "expect": {"verdict": "ALLOW", "reason": "NOT_ENFORCED"}}]}"#;
+    std::fs::write(&out, case).unwrap();
+    let done = ridegate().args(["vectors", "check"]).arg(&out).output().unwrap();
+    assert_eq!(text(&done.stdout), "1 passed, 0 failed\n");
+    std::fs::write(&out, case.replace("EXIT", "BOARDING")).unwrap();
+    let done = ridegate().args(["vectors", "check"]).arg(&out).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+}
+
+#[test]
+fn a_key_that_is_not_known_is_named_and_not_silently_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = folder.path().join("odd.json");
+    let file = std::fs::read_to_string(vector("policy.json")).unwrap();
+    std::fs::write(&odd, file.replacen("\"exempt\"", "\"exmpt\"", 1)).unwrap();
+    let done = ridegate().args(["vectors", "check"]).arg(&odd).output().unwrap();
+    assert!(
+        text(&done.stderr).contains("cases.0.facts.exmpt: not known to this version"),
+        "{}",
+        text(&done.stderr)
+    );
+}
+
+#[test]
 fn files_that_cannot_be_run_are_refused_by_name_before_anything_runs() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| {

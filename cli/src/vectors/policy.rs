@@ -1,4 +1,4 @@
-//! Files of `"policy": "beijing-2022"`: facts at an instant, decided on the way in.
+//! Files of `"policy": "beijing-2022"`: facts at an instant, decided on the way in unless a case says otherwise.
 
 use jiff::Timestamp;
 use ridegate_gateway::domain::{
@@ -24,8 +24,22 @@ struct Case {
     name: String,
     now: Timestamp,
     linked: bool,
+    #[serde(default)]
+    direction: CaseDirection,
+    #[serde(default)]
+    location: String,
     facts: Option<CaseFacts>,
     expect: Value,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum CaseDirection {
+    #[default]
+    Entry,
+    Exit,
+    Boarding,
+    Alighting,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +77,18 @@ pub(super) fn load(file: File) -> Result<Box<dyn Suite>, String> {
     Ok(Box::new(Decisions { policy, cases }))
 }
 
+impl Case {
+    fn passage(&self) -> Passage {
+        let direction = match self.direction {
+            CaseDirection::Entry => Direction::Entry,
+            CaseDirection::Exit => Direction::Exit,
+            CaseDirection::Boarding => Direction::Boarding,
+            CaseDirection::Alighting => Direction::Alighting,
+        };
+        Passage { direction, location: self.location.clone() }
+    }
+}
+
 fn facts(stated: &CaseFacts, as_of: Timestamp) -> Result<Facts, String> {
     let state = match (stated.state.as_str(), stated.popup.and_then(PopupNumber::new)) {
         ("GREEN", _) => HealthState::Green,
@@ -89,14 +115,13 @@ fn test(stated: &CaseTest) -> Result<Test, String> {
 
 impl Suite for Decisions {
     fn run(&self) -> Vec<Outcome> {
-        let entry = Passage { direction: Direction::Entry, location: String::new() };
         let case = |(case, facts): &(Case, Option<Facts>)| {
             let evidence = match facts {
                 _ if !case.linked => Evidence::NotLinked,
                 None => Evidence::NoRecord,
                 Some(facts) => Evidence::Facts(facts),
             };
-            let decision = decide(&self.policy, case.now, &entry, evidence);
+            let decision = decide(&self.policy, case.now, &case.passage(), evidence);
             let mut got = Map::new();
             got.insert("verdict".into(), decision.verdict.name().into());
             got.insert("reason".into(), decision.verdict.reason().into());

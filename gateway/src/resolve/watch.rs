@@ -20,7 +20,6 @@ pub async fn follow(authority: Authority, desk: Arc<Desk>) {
     let mut cursor = String::new();
     let mut retry = RETRY_MIN;
     loop {
-        let began = cursor.is_empty();
         let ended = follow_once(&authority, &desk, &mut cursor, &mut retry).await;
         desk.pause();
         match ended {
@@ -29,8 +28,13 @@ pub async fn follow(authority: Authority, desk: Arc<Desk>) {
                 cursor.clear();
                 desk.lose_track();
             }
-            WatchError::Down if began => {}
-            WatchError::Down => warn!("no changes from the authority"),
+            // Said once, until there was a watch again.
+            WatchError::Down if retry == RETRY_MIN => {
+                warn!(
+                    "the authority's changes cannot be followed; facts are believed for facts.unwatched_max"
+                );
+            }
+            WatchError::Down => {}
         }
         sleep(retry).await;
         retry = RETRY_MAX.min(retry * 2);
@@ -66,7 +70,10 @@ async fn follow_once(
         match next.change {
             Change::Facts(subject, facts) => desk.change(&subject, facts),
             // Somebody's facts changed to something we cannot read: nobody's are trusted until asked for again.
-            Change::Unreadable => desk.lose_track(),
+            Change::Unreadable => {
+                warn!("a change that breaks the authority's contract; nothing remembered is trusted");
+                desk.lose_track();
+            }
             Change::None => {
                 desk.vouch();
                 vouched = Instant::now();
