@@ -28,12 +28,7 @@ use crate::{
     keyring::{KeyError, Keyring},
     linking::Linking,
     resolve::{
-        Resolver,
-        facts::Freshness,
-        levels::Levels,
-        links::Links,
-        lookups::{Desk, Lookups},
-        watch,
+        Resolver, desk::Desk, facts::Freshness, levels::Levels, links::Links, lookups::Lookups, watch,
     },
     road::Road,
     transport::{self, Fleets, Inspections, PartnerApi, ValidatorApi},

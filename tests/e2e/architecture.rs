@@ -101,7 +101,10 @@ fn only_the_edges_name_the_wire() {
 
 #[test]
 fn only_its_backend_names_the_database() {
-    assert_eq!(naming("gateway/src", &["sqlx::"]), ["gateway/src/backends/sqlite.rs"]);
+    assert_eq!(
+        naming("gateway/src", &["sqlx::"]),
+        ["gateway/src/backends/sqlite/mod.rs", "gateway/src/backends/sqlite/open.rs"]
+    );
 }
 
 #[test]

@@ -82,7 +82,8 @@ fn load(file: &Path) -> Result<Box<dyn Suite>, String> {
 fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     serde_ignored::deserialize(&mut deserializer, |path| {
-        eprintln!("ridegate: {}: {path}: not known to this version, passed over", file.display());
+        let key = path.to_string().replace(".?", "");
+        eprintln!("ridegate: {}: {key}: not known to this version, passed over", file.display());
     })
     .map_err(|error| error.to_string())
 }

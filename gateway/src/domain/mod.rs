@@ -7,6 +7,7 @@ pub mod facts;
 pub mod link;
 pub mod passage;
 pub mod policy;
+pub mod policy_file;
 pub mod prompt;
 pub mod pseudonym;
 pub mod verdict;

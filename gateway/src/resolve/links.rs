@@ -40,12 +40,17 @@ impl Links {
         let seen = *self.changes(key);
         let found = timeout(cap, self.registry.find(key)).await.map_err(|_| RegistryError::TimedOut)??;
         if let Some(subject) = &found {
-            let changes = self.changes(key);
-            if *changes == seen {
-                self.known.insert(*key, subject.clone());
-            }
+            self.remember(key, subject, seen);
         }
         Ok(found)
+    }
+
+    /// Remembers what the registry said when so many changes had been `seen`, unless there was one since.
+    fn remember(&self, key: &Pseudonym, subject: &Subject, seen: u64) {
+        let changes = self.changes(key);
+        if *changes == seen {
+            self.known.insert(*key, subject.clone());
+        }
     }
 
     /// The registry has just changed this link.
@@ -66,5 +71,29 @@ impl Links {
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Links({})", self.known.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::Keyring;
+
+    const KEY: Pseudonym = Pseudonym([1; 32]);
+
+    #[tokio::test]
+    async fn a_row_read_before_a_change_is_not_remembered_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Arc::new(Keyring::new(&[7; 32]));
+        let registry = Registry::open(&folder.path().join("ridegate.db"), keys).await.unwrap();
+        let links = Links::new(Arc::new(registry), 10);
+        let subject = Subject::new("rider");
+
+        let seen = *links.changes(&KEY);
+        links.remember(&KEY, &subject, seen);
+        assert!(links.known.get(&KEY).is_some(), "without a change it is");
+        links.forget(&KEY);
+        links.remember(&KEY, &subject, seen);
+        assert!(links.known.get(&KEY).is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Who is linked, and what the authority says of them: cache, registry, authority, in that order.
 
+pub mod desk;
 pub mod facts;
 pub mod levels;
 pub mod links;

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::{
     backends::authority::{Authority, Change, WatchError},
-    resolve::lookups::Desk,
+    resolve::desk::Desk,
 };
 
 /// The authority says at least once a second that every change was sent; after this long without that it is not there.

@@ -1,12 +1,11 @@
 //! The registry of links in an embedded SQLite database. An acknowledged change survives kill −9 and power loss:
 //! every commit is synced (WAL, `synchronous = FULL`).
 
-use std::{
-    fs::{File, TryLockError},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod open;
+
+pub use open::OpenError;
+
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sqlx::{
@@ -26,29 +25,6 @@ use crate::{
     },
     keyring::{Keyring, Use},
 };
-
-const SCHEMA_VERSION: i64 = 1;
-const SCHEMA: &str = "
-    CREATE TABLE secret (check_value BLOB NOT NULL) STRICT;
-    CREATE TABLE link (
-        key             BLOB PRIMARY KEY,
-        person          BLOB NOT NULL,
-        subject         BLOB NOT NULL,
-        linked_at       INTEGER NOT NULL,
-        channel         INTEGER NOT NULL,
-        consent_wording TEXT NOT NULL,
-        consent_at      INTEGER NOT NULL,
-        consent_purpose TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE idempotency (
-        key     BLOB PRIMARY KEY,
-        request BLOB NOT NULL,
-        outcome INTEGER NOT NULL,
-        at      INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX idempotency_at ON idempotency (at);
-    PRAGMA user_version = 1;
-";
 
 const READERS: u32 = 4;
 /// Longest wait for a connection or a lock. The verdict path has a shorter one of its own.
@@ -80,34 +56,6 @@ pub enum RegistryError {
     Unreadable(&'static str),
 }
 
-/// A database that cannot be used.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Not readable, not writable, or no database.
-    #[error("{0}")]
-    Database(#[from] sqlx::Error),
-    /// Another process has it.
-    #[error("another ridegate has it open")]
-    InUse,
-    /// The file that is locked while it is open.
-    #[error("{path}: {source}")]
-    Lock {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Made by a later version.
-    #[error("its schema is version {found}, this ridegate knows up to {SCHEMA_VERSION}: use a newer one")]
-    Newer {
-        /// Its version.
-        found: i64,
-    },
-    /// Written under another key.
-    #[error("it was written under another key: the key file is not this database's")]
-    OtherKey,
-}
-
 impl Registry {
     /// Opens the database, or makes it.
     pub async fn open(path: &Path, keys: Arc<Keyring>) -> Result<Self, OpenError> {
@@ -119,10 +67,10 @@ impl Registry {
             // A withdrawn link leaves nothing behind in free pages.
             .pragma("secure_delete", "ON")
             .busy_timeout(PATIENCE);
-        let lock = lock(path)?;
+        let lock = open::lock(path)?;
         let pool = SqlitePoolOptions::new().acquire_timeout(PATIENCE);
         let writer = pool.clone().max_connections(1).connect_with(options.clone()).await?;
-        prepare(&writer, &keys).await?;
+        open::prepare(&writer, &keys).await?;
         let readers = pool.max_connections(READERS).connect_with(options.read_only(true)).await?;
         Ok(Self { readers, writer, keys, _lock: lock })
     }
@@ -196,44 +144,6 @@ impl Registry {
         self.readers.close().await;
         self.writer.close().await;
     }
-}
-
-/// Locks a file beside the database; the system lets go of it when the process ends, however it ends.
-fn lock(database: &Path) -> Result<File, OpenError> {
-    let mut path = database.to_owned().into_os_string();
-    path.push(".lock");
-    let path = PathBuf::from(path);
-    let refused = |source| OpenError::Lock { path: path.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(refused)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
-        Err(TryLockError::Error(source)) => Err(refused(source)),
-    }
-}
-
-async fn prepare(writer: &SqlitePool, keys: &Keyring) -> Result<(), OpenError> {
-    let mut change = writer.begin_with("BEGIN IMMEDIATE").await?;
-    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *change).await?;
-    match found {
-        0 => {
-            sqlx::raw_sql(SCHEMA).execute(&mut *change).await?;
-            let check = bytes(keys.check_value());
-            sqlx::query("INSERT INTO secret (check_value) VALUES (?)")
-                .bind(check)
-                .execute(&mut *change)
-                .await?;
-        }
-        SCHEMA_VERSION => {
-            let check: Vec<u8> =
-                sqlx::query_scalar("SELECT check_value FROM secret").fetch_one(&mut *change).await?;
-            if check != bytes(keys.check_value()) {
-                return Err(OpenError::OtherKey);
-            }
-        }
-        found => return Err(OpenError::Newer { found }),
-    }
-    Ok(change.commit().await?)
 }
 
 /// Asked before the authority is, and again inside the change: of two equal requests at once the second gets the

@@ -1,0 +1,261 @@
+//! What is shared by those who ask for facts, those who call the authority, and the watch: what is remembered, and
+//! which look-ups are on their way. One lock orders answers, changes and the watch's state.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    backends::authority::AuthorityError,
+    clock::Clock,
+    domain::facts::{Facts, Subject},
+    resolve::facts::{Entry, FactsCache, Freshness, Known, Watch},
+};
+
+/// The desk.
+#[derive(Debug)]
+pub struct Desk {
+    clock: Clock,
+    freshness: Freshness,
+    cache: FactsCache,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    watch: Watch,
+    pending: HashMap<Subject, Pending>,
+}
+
+/// A look-up on its way.
+#[derive(Debug)]
+struct Pending {
+    /// Told the answer; closed without one if it came to nothing.
+    answer: watch::Receiver<Option<Known>>,
+    tell: Option<watch::Sender<Option<Known>>>,
+    /// The epoch in which it was asked.
+    epoch: u64,
+    /// A change that arrived meanwhile.
+    pushed: Option<Entry>,
+}
+
+impl Desk {
+    /// An empty memory.
+    pub fn new(clock: Clock, freshness: Freshness, capacity: usize) -> Self {
+        Self { clock, freshness, cache: FactsCache::new(capacity), state: Mutex::default() }
+    }
+
+    pub(super) fn recall(&self, subject: &Subject) -> Known {
+        let Some(entry) = self.cache.get(subject) else { return Known::Nothing };
+        let watch = self.state().watch;
+        entry.worth(&watch, self.clock.now(), &self.freshness)
+    }
+
+    /// Joins the look-up of a subject; the first to ask must send it on its way.
+    pub(super) fn join(&self, subject: &Subject) -> (watch::Receiver<Option<Known>>, bool) {
+        let mut state = self.state();
+        let epoch = state.watch.epoch;
+        if let Some(pending) = state.pending.get(subject)
+            && pending.answer.has_changed().is_ok()
+        {
+            return (pending.answer.clone(), false);
+        }
+        let (tell, answer) = watch::channel(None);
+        let pending = Pending { answer: answer.clone(), tell: Some(tell), epoch, pushed: None };
+        state.pending.insert(subject.clone(), pending);
+        (answer, true)
+    }
+
+    pub(super) fn abandon(&self, subject: &Subject) {
+        self.state().pending.remove(subject);
+    }
+
+    /// Takes up a look-up whose turn has come, unless everybody who asked has gone.
+    pub(super) fn take_up(&self, subject: &Subject) -> Option<watch::Sender<Option<Known>>> {
+        let mut state = self.state();
+        let pending = state.pending.get_mut(subject)?;
+        let tell = pending.tell.take()?;
+        // The desk's own receiver is one; anybody else still waiting makes two.
+        if tell.receiver_count() > 1 {
+            return Some(tell);
+        }
+        state.pending.remove(subject);
+        None
+    }
+
+    /// What the authority's answer comes to, and remembers it. A change that arrived meanwhile and is newer wins.
+    pub(super) fn complete(
+        &self,
+        subject: &Subject,
+        answer: Result<Option<Facts>, AuthorityError>,
+    ) -> Option<Known> {
+        let mut state = self.state();
+        let pending = state.pending.remove(subject)?;
+        let now = self.clock.now();
+        let answered = answer.ok().map(|facts| Entry::new(facts, now, pending.epoch));
+        let entry = match (answered, pending.pushed) {
+            (Some(answered), Some(pushed)) if answered.facts.is_none() || !answered.supersedes(&pushed) => {
+                pushed
+            }
+            (Some(answered), _) => answered,
+            (None, pushed) => pushed?,
+        };
+        // What was known and is newer stays, and was asked for just now: nobody knows anything newer.
+        let entry = match self.cache.get(subject) {
+            Some(known) if !entry.supersedes(&known) => Entry { facts: known.facts.clone(), ..entry },
+            Some(_) | None => entry,
+        };
+        // An answer asked for before changes were missed may have missed them too: it serves, but is not remembered.
+        if entry.epoch == state.watch.epoch {
+            self.cache.merge(subject, entry.clone());
+        }
+        Some(entry.worth(&state.watch, now, &self.freshness))
+    }
+
+    /// A change arrived. Kept for subjects that are remembered or being asked for; the rest of the city is not ours
+    /// to remember.
+    pub fn change(&self, subject: &Subject, facts: Option<Facts>) {
+        let mut state = self.state();
+        let entry = Entry::new(facts, self.clock.now(), state.watch.epoch);
+        if let Some(pending) = state.pending.get_mut(subject)
+            && pending.pushed.as_ref().is_none_or(|known| entry.supersedes(known))
+        {
+            pending.pushed = Some(entry.clone());
+        }
+        if self.cache.get(subject).is_some() {
+            self.cache.merge(subject, entry);
+        }
+    }
+
+    /// Every change up to now has arrived.
+    pub fn vouch(&self) {
+        let mut state = self.state();
+        state.watch.running = true;
+        state.watch.vouched = Some(self.clock.now());
+    }
+
+    /// Changes no longer arrive, but none was missed yet.
+    pub fn pause(&self) {
+        self.state().watch.running = false;
+    }
+
+    /// Changes were missed, or may have been: nothing before this is trusted.
+    pub fn lose_track(&self) {
+        let mut state = self.state();
+        state.watch = Watch { epoch: state.watch.epoch + 1, vouched: None, running: false };
+        self.cache.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+    use crate::domain::facts::HealthState;
+
+    const STATES: [HealthState; 3] = [HealthState::Green, HealthState::Yellow, HealthState::Red];
+
+    fn desk() -> Desk {
+        let freshness = Freshness {
+            unwatched: SignedDuration::from_secs(60),
+            no_record: SignedDuration::from_secs(30),
+            stale: SignedDuration::from_hours(12),
+        };
+        Desk::new(Clock::standing_at(Timestamp::from_second(1_000).unwrap()), freshness, 100)
+    }
+
+    fn rider() -> Subject {
+        Subject::new("rider")
+    }
+
+    /// Facts that say in their state how old they are.
+    fn facts(as_of: i64) -> Facts {
+        let state = STATES[usize::try_from(as_of / 100).unwrap()];
+        Facts { state, exempt: false, tests: vec![], as_of: Timestamp::from_second(as_of).unwrap() }
+    }
+
+    #[track_caller]
+    fn check(known: Option<Known>, expect: Option<HealthState>) {
+        let state = match known {
+            Some(Known::Facts { facts, .. }) => Some(facts.state),
+            _ => None,
+        };
+        assert_eq!(state, expect);
+    }
+
+    fn take_up(desk: &Desk) -> watch::Sender<Option<Known>> {
+        let (asker, first) = desk.join(&rider());
+        assert!(first);
+        let turn = desk.take_up(&rider()).unwrap();
+        drop(asker);
+        turn
+    }
+
+    #[test]
+    fn a_change_that_arrives_during_a_look_up_wins_over_an_older_answer() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        desk.change(&rider(), Some(facts(200)));
+        check(desk.complete(&rider(), Ok(Some(facts(100)))), Some(HealthState::Red));
+        check(Some(desk.recall(&rider())), Some(HealthState::Red));
+    }
+
+    #[test]
+    fn an_answer_older_than_what_is_remembered_is_not_believed() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        check(desk.complete(&rider(), Ok(Some(facts(200)))), Some(HealthState::Red));
+        desk.clock.advance(SignedDuration::from_secs(61));
+        let _asked = take_up(&desk);
+        check(desk.complete(&rider(), Ok(Some(facts(0)))), Some(HealthState::Red));
+        check(Some(desk.recall(&rider())), Some(HealthState::Red));
+    }
+
+    #[test]
+    fn an_answer_asked_for_before_changes_were_missed_serves_but_is_not_remembered() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        desk.lose_track();
+        check(desk.complete(&rider(), Ok(Some(facts(100)))), Some(HealthState::Yellow));
+        check(Some(desk.recall(&rider())), None);
+    }
+
+    #[test]
+    fn an_absence_is_overtaken_by_a_change() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        desk.change(&rider(), Some(facts(100)));
+        check(desk.complete(&rider(), Ok(None)), Some(HealthState::Yellow));
+    }
+
+    #[test]
+    fn changes_of_strangers_are_not_remembered() {
+        let desk = desk();
+        desk.change(&rider(), Some(facts(100)));
+        assert_eq!(desk.recall(&rider()), Known::Nothing);
+    }
+
+    #[test]
+    fn a_look_up_whose_task_died_does_not_keep_others_waiting() {
+        let desk = desk();
+        drop(take_up(&desk));
+        let (_asker, first) = desk.join(&rider());
+        assert!(first, "asked again");
+    }
+
+    #[test]
+    fn a_look_up_nobody_waits_for_is_not_made() {
+        let desk = desk();
+        let (asker, _) = desk.join(&rider());
+        drop(asker);
+        assert!(desk.take_up(&rider()).is_none());
+    }
+}
