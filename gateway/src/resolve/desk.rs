@@ -97,9 +97,7 @@ impl Desk {
         let now = self.clock.now();
         let answered = answer.ok().map(|facts| Entry::new(facts, now, pending.epoch));
         let entry = match (answered, pending.pushed) {
-            (Some(answered), Some(pushed)) if answered.facts.is_none() || !answered.supersedes(&pushed) => {
-                pushed
-            }
+            (Some(answered), Some(pushed)) if !answered.overtakes(&pushed) => pushed,
             (Some(answered), _) => answered,
             (None, pushed) => pushed?,
         };
@@ -146,6 +144,9 @@ impl Desk {
     pub fn lose_track(&self) {
         let mut state = self.state();
         state.watch = Watch { epoch: state.watch.epoch + 1, vouched: None, running: false };
+        for pending in state.pending.values_mut() {
+            pending.pushed = None;
+        }
         self.cache.clear();
     }
 
@@ -234,6 +235,40 @@ mod tests {
         let _asked = take_up(&desk);
         desk.change(&rider(), Some(facts(100)));
         check(desk.complete(&rider(), Ok(None)), Some(HealthState::Yellow));
+    }
+
+    #[test]
+    fn a_change_wins_over_an_answer_that_is_not_certainly_later() {
+        // The change says that nothing is known any more.
+        let desk = desk();
+        let _asked = take_up(&desk);
+        desk.change(&rider(), None);
+        assert_eq!(desk.complete(&rider(), Ok(Some(facts(100)))), Some(Known::NoRecord));
+
+        // Both are of the same second.
+        let desk = self::desk();
+        let _asked = take_up(&desk);
+        desk.change(&rider(), Some(facts(200)));
+        let answer = Facts { state: HealthState::Green, ..facts(200) };
+        check(desk.complete(&rider(), Ok(Some(answer))), Some(HealthState::Red));
+
+        // The authority's clock is ahead of ours.
+        let desk = self::desk();
+        let _asked = take_up(&desk);
+        let dated = |state, as_of| Facts { state, as_of: Timestamp::from_second(as_of).unwrap(), ..facts(0) };
+        desk.change(&rider(), Some(dated(HealthState::Red, 1_060)));
+        desk.clock.advance(SignedDuration::from_millis(10));
+        let older = dated(HealthState::Green, 1_059);
+        check(desk.complete(&rider(), Ok(Some(older))), Some(HealthState::Red));
+    }
+
+    #[test]
+    fn a_change_from_before_changes_were_missed_is_not_trusted() {
+        let desk = desk();
+        let _asked = take_up(&desk);
+        desk.change(&rider(), Some(facts(100)));
+        desk.lose_track();
+        check(desk.complete(&rider(), Err(AuthorityError::Unavailable)), None);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use quick_cache::sync::Cache;
 
 use crate::domain::facts::{Facts, Subject};
 
+/// How far the authority's clock may be ahead of ours.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+
 /// How long what is remembered may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
@@ -64,10 +67,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An answer of just now. Facts dated ahead are taken as of now: otherwise a wrong clock over there would keep every
-    /// later change out.
+    /// What the authority said just now. Clocks differ; but facts dated further ahead than that would keep every later
+    /// change out, so they are taken as of the furthest.
     pub fn new(facts: Option<Facts>, now: Timestamp, epoch: u64) -> Self {
-        let facts = facts.map(|facts| Arc::new(Facts { as_of: facts.as_of.min(now), ..facts }));
+        let furthest = now.saturating_add(CLOCKS_DIFFER).unwrap_or(Timestamp::MAX);
+        let facts = facts.map(|facts| Arc::new(Facts { as_of: facts.as_of.min(furthest), ..facts }));
         Self { facts, fetched_at: now, epoch }
     }
 
@@ -81,7 +85,9 @@ impl Entry {
             return if believed { Known::NoRecord } else { Known::Nothing };
         };
         let confirmed_at = vouched.map_or(self.fetched_at, |at| at.max(self.fetched_at));
-        let as_of = vouched.map_or(facts.as_of, |at| at.max(facts.as_of));
+        // Nothing is known of the time after it was asked for.
+        let stated = facts.as_of.min(self.fetched_at);
+        let as_of = vouched.map_or(stated, |at| at.max(stated));
         let facts = Arc::clone(facts);
         if watched || age_of(confirmed_at) <= freshness.unwatched {
             Known::Facts { facts, as_of }
@@ -90,6 +96,11 @@ impl Entry {
         } else {
             Known::Nothing
         }
+    }
+
+    /// Whether this answer is certainly later than a change that arrived while it was on its way.
+    pub fn overtakes(&self, pushed: &Self) -> bool {
+        matches!((&self.facts, &pushed.facts), (Some(answer), Some(pushed)) if answer.as_of > pushed.as_of)
     }
 
     /// Whether this entry may replace `known`: older facts never replace newer ones, and an absence replaces facts
@@ -224,11 +235,12 @@ mod tests {
     }
 
     #[test]
-    fn facts_dated_ahead_are_taken_as_of_now_so_that_later_changes_are_not_kept_out() {
+    fn facts_dated_far_ahead_do_not_keep_later_changes_out_nor_serve_longer() {
         let ahead = Facts { state: HealthState::Green, exempt: false, tests: vec![], as_of: at(30_000) };
         let known = Entry::new(Some(ahead), at(100), 1);
-        assert_eq!(known.facts.as_ref().unwrap().as_of, at(100));
-        assert!(entry(101).supersedes(&known));
+        assert_eq!(known.facts.as_ref().unwrap().as_of, at(400));
+        assert!(entry(401).supersedes(&known));
+        check(&known, Watch::default(), 43_300, "stale of 100");
         check(&known, Watch::default(), 43_301, "nothing");
     }
 }

@@ -17,71 +17,82 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// Follows changes for as long as the process runs: from the last cursor where that is possible, else from now.
 pub async fn follow(authority: Authority, desk: Arc<Desk>) {
-    let mut cursor = String::new();
-    let mut retry = RETRY_MIN;
+    let mut follower = Follower { authority, desk, cursor: String::new(), retry: RETRY_MIN, told: None };
     loop {
-        let ended = follow_once(&authority, &desk, &mut cursor, &mut retry).await;
-        desk.pause();
-        match ended {
-            WatchError::CursorLost => {
-                warn!("the authority lost our place among its changes; nothing remembered is trusted");
-                cursor.clear();
-                desk.lose_track();
-            }
-            // Said once, until there was a watch again.
-            WatchError::Down if retry == RETRY_MIN => {
-                warn!(
-                    "the authority's changes cannot be followed; facts are believed for facts.unwatched_max"
-                );
-            }
-            WatchError::Down => {}
+        match follower.follow_once().await {
+            WatchError::CursorLost => follower.lose_track("the authority lost our place among its changes"),
+            WatchError::Down => follower.pause(),
         }
-        sleep(retry).await;
-        retry = RETRY_MAX.min(retry * 2);
+        sleep(follower.retry).await;
+        follower.retry = RETRY_MAX.min(follower.retry * 2);
     }
 }
 
-async fn follow_once(
-    authority: &Authority,
-    desk: &Desk,
-    cursor: &mut String,
-    retry: &mut Duration,
-) -> WatchError {
-    let mut changes = match timeout(SILENCE, authority.watch(cursor.clone())).await {
-        Ok(Ok(changes)) => changes,
-        Ok(Err(error)) => return error,
-        Err(_) => return WatchError::Down,
-    };
-    let mut from_now = cursor.is_empty();
-    let mut quiet = true;
-    let mut vouched = Instant::now();
-    loop {
-        // Changes alone are no sign that all were sent.
-        let next = match timeout_at(vouched + SILENCE, changes.next()).await {
-            Ok(Ok(next)) => next,
+struct Follower {
+    authority: Authority,
+    desk: Arc<Desk>,
+    /// Where to go on from; empty: from now.
+    cursor: String,
+    retry: Duration,
+    /// Whether the log says last that changes are followed, or that they are not.
+    told: Option<bool>,
+}
+
+impl Follower {
+    async fn follow_once(&mut self) -> WatchError {
+        let mut changes = match timeout(SILENCE, self.authority.watch(self.cursor.clone())).await {
+            Ok(Ok(changes)) => changes,
             Ok(Err(error)) => return error,
             Err(_) => return WatchError::Down,
         };
-        *cursor = next.cursor;
-        if std::mem::take(&mut from_now) {
-            // Whatever was remembered until now may have changed before.
-            desk.lose_track();
-        }
-        match next.change {
-            Change::Facts(subject, facts) => desk.change(&subject, facts),
-            // Somebody's facts changed to something we cannot read: nobody's are trusted until asked for again.
-            Change::Unreadable => {
-                warn!("a change that breaks the authority's contract; nothing remembered is trusted");
-                desk.lose_track();
+        let mut from_now = self.cursor.is_empty();
+        let mut vouched = Instant::now();
+        // Changes alone, however many, are no sign that all were sent.
+        while vouched.elapsed() < SILENCE {
+            let next = match timeout_at(vouched + SILENCE, changes.next()).await {
+                Ok(Ok(next)) => next,
+                Ok(Err(error)) => return error,
+                Err(_) => return WatchError::Down,
+            };
+            self.cursor = next.cursor;
+            if std::mem::take(&mut from_now) {
+                // Whatever was remembered until now may have changed before.
+                self.desk.lose_track();
             }
-            Change::None => {
-                desk.vouch();
-                vouched = Instant::now();
-                *retry = RETRY_MIN;
-                if std::mem::take(&mut quiet) {
-                    info!("following the authority's changes");
+            match next.change {
+                Change::Facts(subject, facts) => self.desk.change(&subject, facts),
+                // Somebody's facts changed to something we cannot read: nobody's are trusted until asked for again.
+                Change::Unreadable => {
+                    warn!("a change that breaks the authority's contract; nothing remembered is trusted");
+                    self.desk.lose_track();
+                }
+                Change::None => {
+                    self.vouch();
+                    vouched = Instant::now();
                 }
             }
         }
+        WatchError::Down
+    }
+
+    fn vouch(&mut self) {
+        self.desk.vouch();
+        self.retry = RETRY_MIN;
+        if self.told.replace(true) != Some(true) {
+            info!("following the authority's changes");
+        }
+    }
+
+    fn pause(&mut self) {
+        self.desk.pause();
+        if self.told.replace(false) != Some(false) {
+            warn!("the authority's changes cannot be followed; facts are believed for facts.unwatched_max");
+        }
+    }
+
+    fn lose_track(&mut self, why: &'static str) {
+        warn!(why, "nothing remembered is trusted");
+        self.cursor.clear();
+        self.desk.lose_track();
     }
 }
