@@ -57,11 +57,12 @@ impl ClaimTable {
             }
             Entry::Occupied(mut known) => {
                 let over = known.get().is_over(now);
+                let request = next.request;
                 let ruling = if over { Ruling::Fresh } else { judge(known.get(), &next, double_read) };
                 match ruling {
                     Ruling::Fresh => drop(known.insert(Claim::new(next, until))),
-                    Ruling::Repeat { outcome: None, .. } => known.get_mut().join(),
-                    Ruling::Repeat { outcome: Some(_), .. } | Ruling::Replayed => {}
+                    Ruling::Repeat { .. } => known.get_mut().repeat(request),
+                    Ruling::Replayed => {}
                 }
                 ruling
             }

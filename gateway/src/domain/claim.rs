@@ -25,6 +25,8 @@ pub struct Showing {
 #[derive(Debug, Clone)]
 pub struct Claim {
     first: Showing,
+    /// The request of its last repeat, keyed: a double read that is retried is a retry.
+    repeated_by: Option<Pseudonym>,
     outcome: Option<Finding>,
     /// Showings of it that are being decided at this moment: the first, and its repeats while there is no outcome.
     deciding: u32,
@@ -50,7 +52,8 @@ pub enum Ruling {
 /// The rule itself: what `claim` means for `next`.
 pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruling {
     let same_device = claim.first.device == next.device;
-    let retry = same_device && claim.first.request == next.request;
+    let known_request = claim.first.request == next.request || claim.repeated_by == Some(next.request);
+    let retry = same_device && known_request;
     let read_twice = same_device && next.at.duration_since(claim.first.at) <= double_read;
     if retry || read_twice {
         return Ruling::Repeat { first: claim.first.verdict_id, outcome: claim.outcome };
@@ -67,7 +70,7 @@ pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruli
 impl Claim {
     /// A claim made by `first`, not decided yet.
     pub const fn new(first: Showing, until: Timestamp) -> Self {
-        Self { first, outcome: None, deciding: 1, until }
+        Self { first, repeated_by: None, outcome: None, deciding: 1, until }
     }
 
     /// Whether its code could not be used any more.
@@ -80,9 +83,13 @@ impl Claim {
         self.first.verdict_id == verdict_id
     }
 
-    /// One more showing of it is being decided.
-    pub(crate) const fn join(&mut self) {
-        self.deciding = self.deciding.saturating_add(1);
+    /// It was repeated. While there is no outcome, one more showing of it is being decided.
+    pub(crate) fn repeat(&mut self, request: Pseudonym) {
+        self.repeated_by =
+            Some(request).filter(|request| *request != self.first.request).or(self.repeated_by);
+        if self.outcome.is_none() {
+            self.deciding = self.deciding.saturating_add(1);
+        }
     }
 
     /// A showing of it will not be decided: its caller went away. Tells whether nothing is left of the claim.
@@ -177,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn a_double_read_that_is_retried_is_a_retry() {
+        let mut claim = claim(Some(allow()));
+        let second = showing(1, 2, 102);
+        assert!(matches!(judge(&claim, &second, DOUBLE_READ), Ruling::Repeat { .. }));
+        claim.repeat(second.request);
+        assert!(matches!(judge(&claim, &showing(1, 2, 150), DOUBLE_READ), Ruling::Repeat { .. }));
+        assert!(matches!(judge(&claim, &showing(1, 1, 150), DOUBLE_READ), Ruling::Repeat { .. }));
+        assert_eq!(judge(&claim, &showing(1, 3, 150), DOUBLE_READ), Ruling::Replayed);
+    }
+
+    #[test]
     fn another_device_is_a_replay_unless_the_code_was_not_used_up() {
         check(Some(allow()), &showing(2, 1, 100), "replayed");
         check(None, &showing(2, 1, 100), "replayed");
@@ -187,7 +205,7 @@ mod tests {
     #[test]
     fn while_a_repeat_is_still_being_decided_an_inspect_frees_nothing() {
         let mut claim = claim(None);
-        claim.join();
+        claim.repeat(Pseudonym([1; 32]));
         claim.record(inspect());
         let elsewhere = showing(2, 1, 100);
         assert_eq!(
@@ -202,7 +220,7 @@ mod tests {
     #[test]
     fn a_claim_is_given_back_when_nobody_decides_it_any_more() {
         let mut claim = claim(None);
-        claim.join();
+        claim.repeat(Pseudonym([1; 32]));
         assert!(!claim.leave(), "the repeat is still being decided");
         assert!(claim.leave());
         let mut decided = super::tests::claim(Some(allow()));

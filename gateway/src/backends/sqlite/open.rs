@@ -63,7 +63,9 @@ pub enum OpenError {
 
 /// Locks a file beside the database; the system lets go of it when the process ends, however it ends.
 pub(super) fn lock(database: &Path) -> Result<File, OpenError> {
-    let mut path = database.to_owned().into_os_string();
+    // By its real name: two names for one database must meet at one lock. A new one has only the one it was given.
+    let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+    let mut path = database.into_os_string();
     path.push(".lock");
     let path = PathBuf::from(path);
     let refused = |source| OpenError::Lock { path: path.clone(), source };
