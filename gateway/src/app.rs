@@ -49,11 +49,6 @@ pub enum SettingsError {
     /// A file.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Anybody could sign with them.
-    #[error(
-        "partners: there are test keys among them (test = true), which are accepted with --insecure-dev only"
-    )]
-    TestKeys,
     /// There is no TLS yet.
     #[error("serving needs --insecure-dev: this version has no TLS, so it serves on your own machine only")]
     Insecure,
@@ -104,8 +99,7 @@ impl Settings {
         let partners = Arc::new(file.load_partners()?);
         let policy = Arc::new(file.load_policy()?);
         if !insecure_dev && partners.has_test_keys() {
-            let why = "holds test keys (test = true), by which anybody can sign: for --insecure-dev only";
-            return Err(file.refuse("partners", "profiles", why).into());
+            return Err(refuse_test_keys(&file, &partners).into());
         }
         if !insecure_dev {
             return Err(SettingsError::Insecure);
@@ -251,6 +245,18 @@ impl Running {
         tracing::info!(passed, refused, left, "stopped; what staff decided");
         self.registry.close().await;
     }
+}
+
+/// By a test key anybody can sign.
+fn refuse_test_keys(file: &ConfigFile, partners: &Partners) -> ConfigError {
+    let unset = file.config.partners.profiles.is_none();
+    let key = if partners.iter().any(|profile| profile.test) { "profiles" } else { "mot_trust" };
+    let why = if unset {
+        "unset, so the test profiles that ship are used: for --insecure-dev only; set profiles and mot_trust"
+    } else {
+        "holds test keys (test = true): for --insecure-dev only"
+    };
+    file.refuse("partners", key, why)
 }
 
 fn rates(quota: &crate::config::Quota) -> DefaultRates {

@@ -82,9 +82,10 @@ pub(super) fn load(file: File) -> Result<Box<dyn Suite>, String> {
 
 fn partners(trust: Trust) -> Result<Partners, String> {
     // The index beside a record is for the reader; the record's own byte 10 is what counts, so they must agree.
-    if let Some(root) =
-        trust.roots.iter().find(|root| root.record.get(20..22) != Some(&format!("{:02x}", root.index)))
-    {
+    let differs = |root: &Root| {
+        hex::decode(&root.record).is_ok_and(|bytes| bytes.get(10).is_some_and(|at| *at != root.index))
+    };
+    if let Some(root) = trust.roots.iter().find(|root| differs(root)) {
         return Err(format!("trust: root {}: its record has another index", root.index));
     }
     let revoked = trust.revoked_certificates.into_iter().map(|revoked| (revoked.issuer, revoked.serial));

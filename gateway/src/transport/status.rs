@@ -25,7 +25,8 @@ pub(super) fn field(error: &FieldError) -> Status {
     Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
 }
 
-/// A message beyond every bound, or one that could not be decoded, by the field that could not. `None` if that is not what the status says.
+/// What tonic says of a message that is too large or cannot be decoded, as an error of its field. `None` if the status
+/// says something else.
 pub(super) fn undecodable(status: &Status) -> Option<Status> {
     if status.code() == Code::OutOfRange && status.message().contains("decoded message length too large") {
         return Some(field(&FieldError::new("message", "must have at most 64 KiB")));
