@@ -1,6 +1,7 @@
 # Everything a newcomer or a CI machine needs. `make test` sets up what it needs and runs everything.
 
 CARGO ?= cargo
+BUF := @bufbuild/buf@1.75.0
 
 .PHONY: test fmt lint doc licences bench demo
 
@@ -20,10 +21,10 @@ fmt:
 lint: licences
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p ridegate --no-default-features --locked -- -D warnings
-	@if command -v npx >/dev/null 2>&1; then \
-		cd proto && npx --yes @bufbuild/buf@1 lint; \
+	@if npx --yes $(BUF) --version >/dev/null 2>&1; then \
+		cd proto && npx --yes $(BUF) lint; \
 	else \
-		echo "npx is not here: buf lint passed over"; \
+		echo "npx is not here or cannot fetch $(BUF): buf lint passed over"; \
 	fi
 
 doc:

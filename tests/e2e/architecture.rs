@@ -68,6 +68,7 @@ fn the_domain_knows_nothing_but_adapters_and_itself() {
         "crate::admission",
         "crate::app",
         "crate::backends",
+        "crate::budget",
         "crate::claim",
         "crate::clock",
         "crate::config",

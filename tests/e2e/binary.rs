@@ -179,8 +179,25 @@ fn without_insecure_dev_nothing_is_served() {
     std::fs::write(&path, "[authority]\nendpoint = \"http://127.0.0.1:1\"\n").unwrap();
     let done = serve(&path, &[]);
     assert_eq!(done.status.code(), Some(64));
-    assert!(text(&done.stderr).contains("test keys"), "{}", text(&done.stderr));
-    assert!(text(&done.stderr).contains("--insecure-dev"));
+    let unset = "ridegate.toml: partners.profiles: unset, so the test profiles that ship are used: for --insecure-dev only";
+    assert!(text(&done.stderr).contains(unset), "{}", text(&done.stderr));
+
+    Trust::new(&mut rand_chacha::ChaCha20Rng::seed_from_u64(1)).unwrap().write(folder.path()).unwrap();
+    let own = "[authority]\nendpoint = \"http://127.0.0.1:1\"\n[partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n";
+    std::fs::write(&path, own).unwrap();
+    let test_keys =
+        "ridegate.toml:4: partners.profiles: holds test keys (test = true): for --insecure-dev only";
+    assert!(text(&serve(&path, &[]).stderr).contains(test_keys));
+    let profiles =
+        std::fs::read_dir(folder.path().join("profiles")).unwrap().map(|entry| entry.unwrap().path());
+    for file in profiles.chain([folder.path().join("mot-trust.toml")]) {
+        let real = std::fs::read_to_string(&file).unwrap().replace("test = true", "test = false");
+        std::fs::write(&file, real).unwrap();
+    }
+    let done = serve(&path, &[]);
+    assert_eq!(done.status.code(), Some(64));
+    assert!(text(&done.stderr).contains("serving needs --insecure-dev: this version has no TLS"));
+
     let done = serve(&path, &["--clock", "2022-06-15T12:00:00+08:00"]);
     assert_eq!(done.status.code(), Some(2), "another period is for development only");
 }

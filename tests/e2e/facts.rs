@@ -10,7 +10,7 @@ use ridegate_proto::validator::v1::{
 };
 use ridegate_sim::{authority::Mood, riders::Rider};
 
-use crate::house::{GATE, House, identified, request, said, subject};
+use crate::house::{GATE, House, identified, request, said, subject, wait_until};
 
 fn degraded(answer: &CheckResponse) -> Option<DegradedCause> {
     answer.degraded.as_ref().map(Degraded::cause)
@@ -28,9 +28,7 @@ async fn follow(house: &House, account: u64) {
 /// Ends the watch, and waits until the gateway has noticed and asked for another.
 async fn end_watch(house: &House) {
     house.authority.refuse_watches();
-    while house.authority.refused_watches() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    wait_until(|| house.authority.refused_watches() > 0).await;
 }
 
 #[tokio::test]

@@ -167,6 +167,11 @@ impl House {
         client.check(identified(identity, request)).await.map(Response::into_inner)
     }
 
+    /// Waits until the first question reaches the authority.
+    pub async fn authority_is_asked(&self) {
+        wait_until(|| self.authority.asked() != (0, 0)).await;
+    }
+
     /// Taps a fresh code of this phone again and again until the answer is as wanted; fails after five seconds.
     pub async fn tap_until(&self, phone: &Phone, wanted: impl Fn(&CheckResponse) -> bool) -> CheckResponse {
         let mut answer = None;
@@ -180,6 +185,17 @@ impl House {
         }
         panic!("never as wanted; last {answer:?}");
     }
+}
+
+/// Waits for a condition; fails after ten seconds.
+pub async fn wait_until(condition: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("never came true");
 }
 
 pub fn write_config(
