@@ -195,12 +195,12 @@ impl Commuter {
 }
 
 async fn start_gateway(folder: &Path, authority: &Authority, clock: Clock, more: &str) -> Result<Running> {
-    // Budgets are wide: on a busy machine the demo shall be slow, not wrong. The latencies it shows are the real ones.
+    // Times are wide: on a busy machine the demo shall be slow, not wrong. The latencies it shows are the real ones.
     let config = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n\
          [authority]\nendpoint = \"{}\"\nlookup_timeout = \"5s\"\nexchange_timeout = \"10s\"\n\
          [registry]\ntimeout = \"5s\"\n\
-         [verdict]\nbudget = \"10s\"\n\
+         [verdict]\nbudget = \"10s\"\ndouble_read = \"30s\"\n\
          [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n\
          [fleets]\nfull_reasons = [\"{BUS}\"]\nhelp = {{ {METRO} = \"96165\", {BUS} = \"96166\" }}\n\
          {more}\n",
