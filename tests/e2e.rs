@@ -5,6 +5,8 @@
 
 #[path = "e2e/house.rs"]
 mod house;
+#[path = "e2e/process.rs"]
+mod process;
 
 #[path = "e2e/architecture.rs"]
 mod architecture;
@@ -26,3 +28,5 @@ mod links;
 mod quotas;
 #[path = "e2e/stream.rs"]
 mod stream;
+#[path = "e2e/vectors.rs"]
+mod vectors;

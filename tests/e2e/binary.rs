@@ -1,12 +1,6 @@
-//! The binary, as an operator or a partner's engineer runs it.
+//! The binary, as an operator runs it.
 
-use std::{
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Output, Stdio},
-    sync::mpsc,
-    thread::{self, JoinHandle},
-};
+use std::{path::Path, process::Output};
 
 use rand::SeedableRng;
 use ridegate_gateway::config::Config;
@@ -16,99 +10,7 @@ use ridegate_sim::{authority::Authority, riders::Rider, trust::Trust};
 use crate::house::{
     GATE, House, connect, digits, identified, link_request, medium, request, said, subject, write_config,
 };
-
-fn ridegate() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ridegate"));
-    command.env_remove("RUST_LOG").stdin(Stdio::null());
-    command
-}
-
-fn vector(name: &str) -> String {
-    format!("{}/../tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-#[test]
-fn conformance_files_are_run_and_counted() {
-    let done =
-        ridegate().args(["vectors", "check", &vector("mot.json"), &vector("policy.json")]).output().unwrap();
-    assert_eq!(text(&done.stdout), "85 passed, 0 failed\n");
-    assert_eq!(text(&done.stderr), "");
-    assert_eq!(done.status.code(), Some(0));
-}
-
-#[test]
-fn a_case_that_is_not_as_it_expects_is_shown_and_fails_the_run() {
-    let folder = tempfile::tempdir().unwrap();
-    let changed = folder.path().join("mot.json");
-    let file = std::fs::read_to_string(vector("mot.json")).unwrap();
-    std::fs::write(&changed, file.replacen("UNTRUSTED_ISSUER", "BAD_SIGNATURE", 1)).unwrap();
-    let done =
-        ridegate().args(["vectors", "check"]).arg(&changed).arg(vector("policy.json")).output().unwrap();
-    let shown = text(&done.stdout);
-    assert!(shown.contains("mot.json: unknown root\n"), "{shown}");
-    assert!(
-        shown.contains("expected {\"error\":\"BAD_SIGNATURE\"}\n  got      {\"error\":\"UNTRUSTED_ISSUER\"}"),
-        "{shown}"
-    );
-    assert!(shown.ends_with("84 passed, 1 failed\n"), "{shown}");
-    assert_eq!(done.status.code(), Some(1));
-}
-
-#[test]
-fn a_policy_case_may_say_which_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out.json");
-    let case = r#"{"policy": "beijing-2022", "cases": [{"name": "out", "now": "2022-06-20T12:00:00+08:00", "linked": false,
-        "facts": null, "direction": "EXIT", "expect": {"verdict": "ALLOW", "reason": "NOT_ENFORCED"}}]}"#;
-    std::fs::write(&out, case).unwrap();
-    let done = ridegate().args(["vectors", "check"]).arg(&out).output().unwrap();
-    assert_eq!(text(&done.stdout), "1 passed, 0 failed\n");
-    std::fs::write(&out, case.replace("EXIT", "BOARDING")).unwrap();
-    let done = ridegate().args(["vectors", "check"]).arg(&out).output().unwrap();
-    assert_eq!(done.status.code(), Some(1));
-}
-
-#[test]
-fn a_key_that_is_not_known_is_named_and_not_silently_passed_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let odd = folder.path().join("odd.json");
-    let file = std::fs::read_to_string(vector("policy.json")).unwrap();
-    std::fs::write(&odd, file.replacen("\"exempt\"", "\"exmpt\"", 1)).unwrap();
-    let done = ridegate().args(["vectors", "check"]).arg(&odd).output().unwrap();
-    assert!(
-        text(&done.stderr).contains("cases.0.facts.exmpt: not known to this version"),
-        "{}",
-        text(&done.stderr)
-    );
-}
-
-#[test]
-fn files_that_cannot_be_run_are_refused_by_name_before_anything_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, content: &str| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    for (file, why) in [
-        (vector("alipay.json"), "format \"alipay\" is not known"),
-        (vector("online.json"), "format \"online\" is not known"),
-        (write("other.json", "{\"policy\": \"beijing-2023\"}"), "policy \"beijing-2023\" is not known"),
-        (write("none.json", "{}"), "expected either a format or a policy"),
-        (write("text.json", "hello"), "not JSON"),
-        (write("half.json", "{\"format\": \"mot\", \"cases\": []}"), "missing field `trust`"),
-        ("no-such-file.json".into(), "cannot be read"),
-    ] {
-        let done = ridegate().args(["vectors", "check", &vector("mot.json"), &file]).output().unwrap();
-        assert!(text(&done.stderr).contains(why), "{}", text(&done.stderr));
-        assert!(text(&done.stderr).contains(&file));
-        assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(64), ""));
-    }
-}
+use crate::process::{Process, ridegate, text};
 
 fn serve(config: &Path, more: &[&str]) -> Output {
     ridegate().args(["serve", "--config"]).arg(config).args(more).output().unwrap()
@@ -227,59 +129,6 @@ fn the_example_is_complete_and_says_the_defaults() {
             let said = |line: &str| line.trim_start_matches("# ").starts_with(&as_key) || line == as_section;
             assert!(example.lines().any(said), "{section}.{key}");
         }
-    }
-}
-
-/// A gateway in a process of its own.
-struct Process {
-    child: Child,
-    endpoint: String,
-    /// Reads all it logs, so that it never waits for us.
-    log: JoinHandle<String>,
-}
-
-impl Process {
-    fn start(config: &Path) -> Self {
-        Self::start_logging("info", config)
-    }
-
-    fn start_logging(level: &str, config: &Path) -> Self {
-        let mut child = ridegate()
-            .env("RUST_LOG", level)
-            .args(["serve", "--insecure-dev", "--clock", "2022-06-15T12:00:00+08:00,frozen", "--config"])
-            .arg(config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (serving, address) = mpsc::channel();
-        let log = thread::spawn(move || {
-            let mut said = String::new();
-            for line in log.lines().map_while(Result::ok) {
-                if let Some((_, rest)) = line.split_once("serving address=") {
-                    assert!(said.contains("INSECURE"), "it says so loudly");
-                    let _ = serving.send(rest.split_whitespace().next().unwrap().to_owned());
-                }
-                said.push_str(&line);
-                said.push('\n');
-            }
-            said
-        });
-        let endpoint = format!("http://{}", address.recv().expect("it ended before it served"));
-        Self { child, endpoint, log }
-    }
-
-    /// kill −9: nothing is flushed, nothing is closed.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let status = self.child.wait().unwrap();
-        (status.code(), self.log.join().unwrap())
     }
 }
 

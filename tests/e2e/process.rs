@@ -1,0 +1,72 @@
+//! The binary as a process.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread::{self, JoinHandle},
+};
+
+pub fn ridegate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ridegate"));
+    command.env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A gateway in a process of its own.
+pub struct Process {
+    child: Child,
+    pub endpoint: String,
+    /// Reads all it logs, so that it never waits for us.
+    log: JoinHandle<String>,
+}
+
+impl Process {
+    pub fn start(config: &Path) -> Self {
+        Self::start_logging("info", config)
+    }
+
+    pub fn start_logging(level: &str, config: &Path) -> Self {
+        let mut child = ridegate()
+            .env("RUST_LOG", level)
+            .args(["serve", "--insecure-dev", "--clock", "2022-06-15T12:00:00+08:00,frozen", "--config"])
+            .arg(config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (serving, address) = mpsc::channel();
+        let log = thread::spawn(move || {
+            let mut said = String::new();
+            for line in log.lines().map_while(Result::ok) {
+                if let Some((_, rest)) = line.split_once("serving address=") {
+                    assert!(said.contains("INSECURE"), "it says so loudly");
+                    let _ = serving.send(rest.split_whitespace().next().unwrap().to_owned());
+                }
+                said.push_str(&line);
+                said.push('\n');
+            }
+            said
+        });
+        let endpoint = format!("http://{}", address.recv().expect("it ended before it served"));
+        Self { child, endpoint, log }
+    }
+
+    /// kill −9: nothing is flushed, nothing is closed.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        (status.code(), self.log.join().unwrap())
+    }
+}
