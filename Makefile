@@ -7,12 +7,12 @@ BUF := @bufbuild/buf@1.75.0
 
 # No server to install yet: the registry is embedded, the health authority is simulated in the tests' own process.
 test:
+	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) nextest run --workspace --locked; \
 	else \
 		$(CARGO) test --workspace --locked --lib --bins --tests; \
 	fi
-	$(CARGO) test --workspace --locked --doc
 
 fmt:
 	$(CARGO) fmt --all --check
