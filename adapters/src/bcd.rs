@@ -13,6 +13,11 @@ impl Bcd8 {
     pub fn from_bytes(bytes: [u8; 4]) -> Option<Self> {
         is_bcd(&bytes).then_some(Self(bytes))
     }
+
+    /// The bytes, two digits each.
+    pub const fn as_bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
 }
 
 /// Whether both nibbles of every byte are decimal digits.

@@ -61,8 +61,8 @@ impl Partners {
     }
 
     /// The profile with this name.
-    pub fn get(&self, id: &str) -> Option<&Profile> {
-        self.profiles.get(*self.by_id.get(&PartnerId::new(id)?)?)
+    pub fn get(&self, id: &PartnerId) -> Option<&Profile> {
+        self.profiles.get(*self.by_id.get(id)?)
     }
 
     /// Every profile.

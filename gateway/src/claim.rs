@@ -85,7 +85,7 @@ impl Claims {
             Use::Claim,
             &[
                 code.partner.as_str().as_bytes(),
-                code.issuer.to_string().as_bytes(),
+                code.issuer.as_bytes(),
                 code.account.expose().as_bytes(),
                 &code.generated_at.0.to_be_bytes(),
                 way,

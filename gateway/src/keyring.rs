@@ -121,9 +121,9 @@ impl Keyring {
 
     /// A link's key: (partner, kind, issuer, account).
     pub fn link_key(&self, partner: &PartnerId, issuer: Bcd8, account: &Account) -> Pseudonym {
-        let issuer = issuer.to_string();
-        let parts = [partner.as_str(), "mot", &issuer, account.expose()];
-        self.pseudonym(Use::Link, &parts.map(str::as_bytes))
+        let parts: [&[u8]; 4] =
+            [partner.as_str().as_bytes(), b"mot", issuer.as_bytes(), account.expose().as_bytes()];
+        self.pseudonym(Use::Link, &parts)
     }
 
     /// Tells whether a store was written under this secret, without telling the secret.

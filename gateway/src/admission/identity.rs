@@ -59,14 +59,10 @@ mod tests {
 
     #[test]
     fn roles_are_read() {
-        let Ok(Identity::Validator(validator)) = Identity::parse("urn:ridegate:validator:bjsubway:gate-7")
-        else {
-            panic!("not a validator")
-        };
-        assert_eq!((validator.operator.as_str(), validator.device.as_str()), ("bjsubway", "gate-7"));
-        assert!(
-            matches!(Identity::parse("urn:ridegate:partner:alipay"), Ok(Identity::Partner(id)) if id.as_str() == "alipay")
-        );
+        let gate = Validator { operator: "bjsubway".into(), device: "gate-7".into() };
+        assert_eq!(Identity::parse("urn:ridegate:validator:bjsubway:gate-7"), Ok(Identity::Validator(gate)));
+        let alipay = PartnerId::new("alipay").unwrap();
+        assert_eq!(Identity::parse("urn:ridegate:partner:alipay"), Ok(Identity::Partner(alipay)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) fn validator<T>(request: &Request<T>) -> Result<Validator, Status> {
 /// The partner that calls.
 pub(super) fn partner<'p, T>(request: &Request<T>, partners: &'p Partners) -> Result<&'p Profile, Status> {
     match caller(request)? {
-        Identity::Partner(id) => partners.get(id.as_str()).ok_or_else(status::unknown_partner),
+        Identity::Partner(id) => partners.get(&id).ok_or_else(status::unknown_partner),
         Identity::Validator(_) => Err(status::wrong_role("partners")),
     }
 }

@@ -31,12 +31,11 @@ pub(super) fn undecodable(status: &Status) -> Option<Status> {
     if status.code() == Code::OutOfRange && status.message().contains("decoded message length too large") {
         return Some(field(&FieldError::new("message", "must have at most 64 KiB")));
     }
+    // Such as "failed to decode Protobuf message: CheckRequest.request_id: …: data is not UTF-8 encoded".
     let said = status.message().strip_prefix("failed to decode Protobuf message: ")?;
-    let mut path: Vec<_> = said.split(": ").collect();
-    let why = path.pop()?;
-    if path.pop_if(|part| *part == "invalid string value").is_some() || why.contains("UTF-8") {
-        let fields: Vec<_> = path.iter().filter_map(|part| Some(part.split_once('.')?.1)).collect();
-        return Some(field(&FieldError::new(fields.join("."), "must be UTF-8 text")));
+    if said.ends_with("not UTF-8 encoded") {
+        let path: Vec<_> = said.split(": ").filter_map(|part| Some(part.split_once('.')?.1)).collect();
+        return Some(field(&FieldError::new(path.join("."), "must be UTF-8 text")));
     }
     Some(field(&FieldError::new("message", "must be the protobuf message of this call")))
 }
