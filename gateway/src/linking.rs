@@ -58,7 +58,7 @@ impl std::fmt::Debug for Redacted {
     }
 }
 
-/// A partner's request that could not be carried out. Nothing was changed.
+/// A partner's request that could not be carried out. Nothing is acknowledged, so it may be repeated.
 #[derive(Debug, Error)]
 pub enum LinkingError {
     /// The registry.
@@ -95,8 +95,9 @@ impl Linking {
         if let Some(outcome) = self.registry.answered(&order).await? {
             return Ok(outcome);
         }
-        // Keys of different partners must not meet at the authority.
-        let exchange_key = format!("{}:{}", request.partner, request.idempotency_key.expose());
+        // By its keyed name: keys of different partners must not meet at the authority, and what a partner puts into
+        // its keys is none of the authority's business.
+        let exchange_key = hex::encode(order.idempotency.0);
         let subject =
             match self.authority.exchange(request.authorization_code.expose(), &exchange_key).await? {
                 Exchanged::Subject(subject) => subject,
@@ -166,13 +167,14 @@ impl Linking {
             &channel_bytes,
         ];
         parts.extend(keys.iter().map(|key| key.0.as_slice()));
+        let fingerprint = self.keys.pseudonym(Use::Idempotency, &parts);
         LinkOrder {
             idempotency: self.keys.pseudonym(
                 Use::Idempotency,
                 &[partner.as_str().as_bytes(), request.idempotency_key.expose().as_bytes()],
             ),
-            fingerprint: self.keys.pseudonym(Use::Idempotency, &parts),
-            keys: keys.clone(),
+            fingerprint,
+            keys,
             consent: consent.clone(),
             channel: *channel,
         }
