@@ -11,7 +11,6 @@ pub const MAX_CODE_LEN: usize = 4096;
 pub const MAX_ID_LEN: usize = 64;
 
 /// A tap that was looked at: every field is there and none is too long.
-#[derive(Clone)]
 pub struct Tap {
     /// The caller's id for it; a retry repeats it.
     pub request_id: String,
