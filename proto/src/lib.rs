@@ -12,6 +12,9 @@ macro_rules! package {
     };
 }
 
+/// All of it as an encoded `google.protobuf.FileDescriptorSet`, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ridegate.bin"));
+
 /// What validators and station computers call.
 pub mod validator {
     /// Version 1.
