@@ -4,16 +4,20 @@ use ridegate_adapters::PartnerId;
 use thiserror::Error;
 
 /// A caller, by role.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// A gate, a bus reader or a station computer.
     Validator(Validator),
     /// A partner's system.
     Partner(PartnerId),
+    /// A ticket window or machine.
+    Ticketing(Validator),
+    /// A person who runs the gateway.
+    Operator(String),
 }
 
-/// A validator.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A validator, or a ticket window.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Validator {
     /// Who operates it.
     pub operator: String,
@@ -21,9 +25,25 @@ pub struct Validator {
     pub device: String,
 }
 
+/// What a connection says of who is at its other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// The certificate names one of ours.
+    Known(Identity),
+    /// The certificate names nobody.
+    Unknown,
+    /// There is no certificate.
+    Nobody,
+    /// There is no TLS: every call states its own identity, and is believed. For development only.
+    Stated,
+}
+
 /// A URI that names no role of ours.
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("expected urn:ridegate:validator:<operator>:<device> or urn:ridegate:partner:<partner>")]
+#[error(
+    "expected urn:ridegate:validator:<operator>:<device>, urn:ridegate:partner:<partner>, \
+     urn:ridegate:ticketing:<operator>:<device> or urn:ridegate:operator:<name>"
+)]
 pub struct UnknownIdentity;
 
 impl Identity {
@@ -35,15 +55,47 @@ impl Identity {
             return Err(UnknownIdentity);
         }
         match [parts.next(), parts.next(), parts.next(), parts.next()] {
-            [Some("validator"), Some(operator), Some(device), None]
-                if is_name(operator) && is_name(device) =>
-            {
-                Ok(Self::Validator(Validator { operator: operator.into(), device: device.into() }))
+            [Some("validator"), Some(operator), Some(device), None] => {
+                Validator::new(operator, device).map(Self::Validator)
             }
-            [Some("partner"), Some(partner), None, None] => {
-                PartnerId::new(partner).map(Self::Partner).ok_or(UnknownIdentity)
+            [Some("ticketing"), Some(operator), Some(device), None] => {
+                Validator::new(operator, device).map(Self::Ticketing)
             }
-            _ => Err(UnknownIdentity),
+            [Some("partner"), Some(partner), None, None] => PartnerId::new(partner).map(Self::Partner),
+            [Some("operator"), Some(name), None, None] => {
+                is_name(name).then(|| Self::Operator(name.to_owned()))
+            }
+            _ => None,
+        }
+        .ok_or(UnknownIdentity)
+    }
+
+    /// The role's name.
+    pub const fn role(&self) -> &'static str {
+        match self {
+            Self::Validator(_) => "validator",
+            Self::Partner(_) => "partner",
+            Self::Ticketing(_) => "ticketing",
+            Self::Operator(_) => "operator",
+        }
+    }
+}
+
+impl Validator {
+    fn new(operator: &str, device: &str) -> Option<Self> {
+        let fits = is_name(operator) && is_name(device);
+        fits.then(|| Self { operator: operator.to_owned(), device: device.to_owned() })
+    }
+}
+
+impl Caller {
+    /// The role's name, `unknown`, `nobody` or `stated`.
+    pub const fn role(&self) -> &'static str {
+        match self {
+            Self::Known(identity) => identity.role(),
+            Self::Unknown => "unknown",
+            Self::Nobody => "nobody",
+            Self::Stated => "stated",
         }
     }
 }
@@ -60,7 +112,14 @@ mod tests {
     #[test]
     fn roles_are_read() {
         let gate = Validator { operator: "bjsubway".into(), device: "gate-7".into() };
+        let window = gate.clone();
         assert_eq!(Identity::parse("urn:ridegate:validator:bjsubway:gate-7"), Ok(Identity::Validator(gate)));
+        assert_eq!(
+            Identity::parse("urn:ridegate:ticketing:bjsubway:gate-7"),
+            Ok(Identity::Ticketing(window))
+        );
+        let operator = Identity::Operator("li.wei".into());
+        assert_eq!(Identity::parse("urn:ridegate:operator:li.wei"), Ok(operator));
         let alipay = PartnerId::new("alipay").unwrap();
         assert_eq!(Identity::parse("urn:ridegate:partner:alipay"), Ok(Identity::Partner(alipay)));
     }
@@ -80,6 +139,9 @@ mod tests {
             "urn:ridegate:partner:",
             "urn:ridegate:partner:alipay:x",
             "urn:ridegate:partner:Alipay",
+            "urn:ridegate:operator:",
+            "urn:ridegate:operator:a:b",
+            "urn:ridegate:ticketing:bjsubway",
             "urn:ridegate:root:me",
             "URN:RIDEGATE:partner:alipay",
             " urn:ridegate:partner:alipay",
