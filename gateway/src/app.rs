@@ -6,11 +6,11 @@ use ridegate_adapters::Partners;
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, oneshot},
-    task::JoinHandle,
-    time::timeout,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
 };
-use tonic::transport::{Endpoint, server::TcpIncoming};
+use tonic::transport::Endpoint;
 
 use crate::{
     admission::quota::{DefaultRates, Quotas, Rate},
@@ -25,13 +25,20 @@ use crate::{
         passage::{Direction, Passage},
         policy::Policy,
     },
+    door::{
+        Door, Limits,
+        tls::{Expiry, Tls, TlsError, TlsFiles},
+    },
+    health::Health,
     keyring::{KeyError, Keyring},
     linking::Linking,
+    metrics::Metrics,
+    operations,
     resolve::{
         Resolver, desk::Desk, facts::Freshness, levels::Levels, links::Links, lookups::Lookups, watch,
     },
     road::Road,
-    transport::{self, Fleets, Inspections, PartnerApi, ValidatorApi},
+    transport::{self, Calls, Fleets, Inspections, Manners, PartnerApi, ReflectionError, ValidatorApi},
 };
 
 /// A configuration whose files were all read, and what is taken for now.
@@ -40,6 +47,7 @@ pub struct Settings {
     config: Config,
     partners: Arc<Partners>,
     policy: Arc<Policy>,
+    tls: Option<Arc<Tls>>,
     clock: Clock,
 }
 
@@ -49,9 +57,9 @@ pub enum SettingsError {
     /// A file.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There is no TLS yet.
-    #[error("serving needs --insecure-dev: this version has no TLS, so it serves on your own machine only")]
-    Insecure,
+    /// A certificate.
+    #[error("[tls] {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// Why the gateway did not start.
@@ -71,9 +79,14 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
-    /// The address.
-    #[error("listen.address {address}: {source}")]
+    /// The contract that is told to who asks.
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
+    /// An address.
+    #[error("{key} {address}: {source}")]
     Listen {
+        /// `listen.address` or `operations.address`.
+        key: &'static str,
         /// Which.
         address: SocketAddr,
         /// Why.
@@ -85,13 +98,18 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    operations: Option<SocketAddr>,
     inspections: Arc<Inspections>,
-    drain: Duration,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<Result<(), tonic::transport::Error>>,
-    watch: JoinHandle<()>,
+    door: Door,
+    health: Health,
+    notice: Duration,
+    /// What goes on beside the answering; ends with this.
+    beside: JoinSet<()>,
     registry: Arc<Registry>,
 }
+
+/// How often the registry is asked whether it answers.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 impl Settings {
     /// Reads what the configuration names, and refuses what would not be safe.
@@ -101,14 +119,27 @@ impl Settings {
         if !insecure_dev && partners.has_test_keys() {
             return Err(refuse_test_keys(&file, &partners).into());
         }
-        if !insecure_dev {
-            return Err(SettingsError::Insecure);
+        let tls = file.config.tls.clone().map(|tls| Tls::load(tls.into())).transpose()?.map(Arc::new);
+        if !insecure_dev && tls.is_none() {
+            let why =
+                "must be given: without TLS the gateway serves on your own machine only, with --insecure-dev";
+            return Err(file.refuse("tls", "certificate", why).into());
         }
-        if !file.config.listen.address.ip().is_loopback() {
+        if insecure_dev && !file.config.listen.address.ip().is_loopback() {
             let why = "must be a loopback address with --insecure-dev, such as 127.0.0.1:7443";
             return Err(file.refuse("listen", "address", why).into());
         }
-        Ok(Self { config: file.config, partners, policy, clock })
+        Ok(Self { config: file.config, partners, policy, tls, clock })
+    }
+
+    /// When its certificates end; `None` without TLS.
+    pub fn expiry(&self) -> Option<Expiry> {
+        self.tls.as_ref().map(|tls| tls.expiry())
+    }
+
+    /// How many partners it knows.
+    pub fn partners(&self) -> usize {
+        self.partners.iter().count()
     }
 
     /// Whether the policy asks anything at this moment, on the way in.
@@ -126,21 +157,26 @@ impl Settings {
     pub async fn start(self) -> Result<Running, StartError> {
         let keys = Arc::new(self.keys()?);
         let registry = Arc::new(self.registry(&keys).await?);
-        let address = self.config.listen.address;
-        let listen = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-
+        let listener = listen("listen.address", self.config.listen.address).await?;
+        let address = listener.local_addr().unwrap_or(self.config.listen.address);
+        let (metrics, health) = (Arc::new(Metrics::default()), Health::new(self.enforces_now()));
         let inspections = Arc::new(Inspections::default());
-        let (validators, partners, watch) = self.wire(&keys, &registry, &inspections);
-        let (stop, stopped) = oneshot::channel();
-        let router = transport::router(validators, partners);
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, async {
-            let _dropped = stopped.await;
-        }));
-        let drain = self.config.listen.drain.get();
-        Ok(Running { address, inspections, drain, stop, server, watch, registry })
+        let mut beside = JoinSet::new();
+
+        let calls = self.wire(&keys, &registry, &inspections, &metrics, &health, &mut beside)?;
+        beside.spawn(probe(Arc::clone(&registry), health.clone()));
+        if let (Some(tls), Some(config)) = (&self.tls, &self.config.tls) {
+            beside.spawn(Arc::clone(tls).follow(config.reload.get(), metrics.tls()));
+        }
+        let mut operations = None;
+        if let Some(address) = self.config.operations.address {
+            let listener = listen("operations.address", address).await?;
+            operations = listener.local_addr().ok();
+            beside.spawn(operations::serve(listener, Arc::clone(&metrics), health.clone()));
+        }
+        let door = Door::open(listener, self.tls.clone(), self.limits(), metrics.door(), calls);
+        let notice = self.config.listen.notice.get();
+        Ok(Running { address, operations, inspections, door, health, notice, beside, registry })
     }
 
     /// A new registry gets a new key. An old one needs its own: a fresh key would leave every link unreadable.
@@ -164,18 +200,22 @@ impl Settings {
         keys: &Arc<Keyring>,
         registry: &Arc<Registry>,
         inspections: &Arc<Inspections>,
-    ) -> (ValidatorApi, PartnerApi, JoinHandle<()>) {
+        metrics: &Arc<Metrics>,
+        health: &Health,
+        beside: &mut JoinSet<()>,
+    ) -> Result<Calls, ReflectionError> {
         let Config { authority, verdict, memory, fleets, quota, .. } = &self.config;
         let client = Authority::new(
             Endpoint::from(authority.endpoint.uri().clone()),
             authority.exchange_timeout.get(),
+            metrics.upstream("authority"),
         );
         let desk = Arc::new(Desk::new(self.clock.clone(), self.freshness(), memory.facts.get()));
         let cap = authority.lookup_timeout.get();
-        let lookups =
-            Lookups::start(client.clone(), Arc::clone(&desk), authority.concurrent_calls.get(), cap);
-        let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get()));
-        let quotas = Arc::new(Quotas::new(&self.partners, rates(quota)));
+        let calls = authority.concurrent_calls.get();
+        let lookups = Lookups::start(client.clone(), Arc::clone(&desk), calls, cap, metrics.cache("facts"));
+        let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), metrics));
+        let quotas = Arc::new(Quotas::new(&self.partners, rates(quota), Arc::clone(metrics)));
         let resolver = Resolver {
             links: Arc::clone(&links),
             lookups: Arc::new(lookups),
@@ -187,11 +227,12 @@ impl Settings {
             clock: self.clock.clone(),
             partners: Arc::clone(&self.partners),
             quotas: Arc::clone(&quotas),
-            levels: Levels::new(memory.authorizations.get()),
-            claims: Claims::new(Arc::clone(keys), verdict.double_read.signed()),
+            levels: Levels::new(memory.authorizations.get(), metrics),
+            claims: Claims::new(Arc::clone(keys), verdict.double_read.signed(), Arc::clone(metrics)),
             resolver,
             policy: Arc::clone(&self.policy),
             in_flight: Semaphore::new(verdict.in_flight.get()),
+            metrics: Arc::clone(metrics),
         };
         let validators = ValidatorApi {
             road: Arc::new(road),
@@ -199,6 +240,7 @@ impl Settings {
             inspections: Arc::clone(inspections),
             budget: verdict.budget.get(),
             reply_margin: verdict.reply_margin.get(),
+            metrics: Arc::clone(metrics),
         };
         let linking = Linking {
             registry: Arc::clone(registry),
@@ -208,7 +250,31 @@ impl Settings {
             clock: self.clock.clone(),
         };
         let partners = PartnerApi { partners: Arc::clone(&self.partners), quotas, linking };
-        (validators, partners, tokio::spawn(watch::follow(client, desk)))
+        beside.spawn(watch::follow(client, desk, health.clone()));
+        let manners = Manners {
+            longest_call: self.config.limits.call.get(),
+            reflection: self.config.listen.reflection,
+        };
+        transport::calls(validators, partners, health, metrics, manners)
+    }
+
+    fn limits(&self) -> Limits {
+        let limits = &self.config.limits;
+        Limits {
+            connections: limits.connections.get(),
+            per_caller: limits.per_caller.get(),
+            anonymous: limits.anonymous.get(),
+            handshakes: limits.handshakes.get(),
+            handshakes_per_address: limits.handshakes_per_address.get(),
+            handshake: limits.handshake.get(),
+            streams: limits.streams.get_u32(),
+            header_bytes: limits.header_bytes.get_u32(),
+            idle: limits.idle.get(),
+            age: limits.age.get(),
+            ping_every: limits.ping_every.get(),
+            ping_timeout: limits.ping_timeout.get(),
+            drain: self.config.listen.drain.get(),
+        }
     }
 
     fn freshness(&self) -> Freshness {
@@ -232,18 +298,34 @@ impl Running {
         self.inspections.counts()
     }
 
-    /// Takes no new connections, finishes what runs for as long as the configuration allows, and closes.
-    pub async fn stop(self) {
-        let _already_over = self.stop.send(());
-        let abort = self.server.abort_handle();
-        if timeout(self.drain, self.server).await.is_err() {
-            tracing::warn!("connections were cut at the end of listen.drain");
-            abort.abort();
-        }
-        self.watch.abort();
+    /// Where metrics and probes are, if they are served.
+    pub const fn operations(&self) -> Option<SocketAddr> {
+        self.operations
+    }
+
+    /// Says that it will be gone, goes on for the notice so that everybody can hear it, then lets nobody in, finishes
+    /// what runs, and cuts off what still runs after the drain time.
+    pub async fn stop(mut self) {
+        self.health.stop();
+        sleep(self.notice).await;
+        self.door.close().await;
+        self.beside.shutdown().await;
         let [passed, refused, left] = self.inspections.counts();
         tracing::info!(passed, refused, left, "stopped; what staff decided");
         self.registry.close().await;
+    }
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
+}
+
+/// Asks the registry again and again whether it answers.
+async fn probe(registry: Arc<Registry>, health: Health) {
+    loop {
+        let answered = timeout(PROBE_EVERY, registry.ping()).await;
+        health.registry(matches!(answered, Ok(Ok(()))));
+        sleep(PROBE_EVERY).await;
     }
 }
 
@@ -273,5 +355,12 @@ impl From<crate::config::Fleets> for Fleets {
             help: fleets.help,
             default_help: fleets.help_default,
         }
+    }
+}
+
+impl From<crate::config::Tls> for TlsFiles {
+    fn from(tls: crate::config::Tls) -> Self {
+        let crate::config::Tls { certificate, key, client_ca, client_crl, .. } = tls;
+        Self { certificate, key, client_ca, client_crl }
     }
 }

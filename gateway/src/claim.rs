@@ -19,6 +19,7 @@ use crate::{
         verdict::Finding,
     },
     keyring::{Keyring, Use},
+    metrics::Metrics,
 };
 
 /// Takes claims.
@@ -27,6 +28,7 @@ pub struct Claims {
     table: Arc<ClaimTable>,
     keys: Arc<Keyring>,
     double_read: SignedDuration,
+    metrics: Arc<Metrics>,
 }
 
 /// What taking a claim came to.
@@ -47,8 +49,8 @@ pub enum Taken {
 
 impl Claims {
     /// Claims in this process.
-    pub fn new(keys: Arc<Keyring>, double_read: SignedDuration) -> Self {
-        Self { table: Arc::new(ClaimTable::default()), keys, double_read }
+    pub fn new(keys: Arc<Keyring>, double_read: SignedDuration, metrics: Arc<Metrics>) -> Self {
+        Self { table: Arc::new(ClaimTable::default()), keys, double_read, metrics }
     }
 
     /// Takes the claim on `code` for this tap, atomically.
@@ -71,7 +73,9 @@ impl Claims {
             table: Arc::clone(&self.table),
             settled: false,
         };
-        match self.table.take(key, showing, until, self.double_read) {
+        let ruling = self.table.take(key, showing, until, self.double_read);
+        self.metrics.claim(ruling.name());
+        match ruling {
             Ruling::Fresh => Taken::Fresh(fresh(verdict_id, None)),
             Ruling::Repeat { first, outcome: None } => Taken::Fresh(fresh(first, Some(first))),
             Ruling::Repeat { first, outcome: Some(outcome) } => Taken::Repeat { first, outcome },

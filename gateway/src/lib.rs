@@ -11,7 +11,9 @@
 //! | [`domain`] | what the policy makes of it: pure |
 //! | [`linking`] | what partners do: link, unlink, ask |
 //! | [`backends`] | memory, SQLite, the health authority: the only files that know them |
-//! | [`transport`] | gRPC in front |
+//! | [`door`] | connections: TLS, who is there, limits, taking leave |
+//! | [`transport`] | gRPC over them |
+//! | [`health`], [`metrics`], [`operations`] | what operators see |
 //! | [`config`], [`app`] | a configuration file becomes a running gateway |
 
 pub mod admission;
@@ -22,8 +24,13 @@ pub mod claim;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod door;
+pub mod health;
 pub mod keyring;
 pub mod linking;
+pub mod metrics;
+pub mod operations;
 pub mod resolve;
 pub mod road;
+pub mod stages;
 pub mod transport;

@@ -17,7 +17,9 @@ use crate::{
         policy::Policy,
         verdict::{Finding, Inspect, Verdict},
     },
+    metrics::Metrics,
     resolve::{Resolution, Resolver, levels::Levels},
+    stages::{Stage, Stages},
 };
 
 /// Everything a tap passes.
@@ -39,6 +41,8 @@ pub struct Road {
     pub policy: Arc<Policy>,
     /// Verdicts that may be on their way at once.
     pub in_flight: Semaphore,
+    /// What operators see.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The answer to one tap.
@@ -54,6 +58,8 @@ pub struct Answer {
     pub retry_of: Option<Uuid>,
     /// How old the evidence is.
     pub evidence_age: Option<SignedDuration>,
+    /// How long each stage took.
+    pub stages: Stages,
 }
 
 /// A finding, and the verdict it repeats.
@@ -66,14 +72,16 @@ impl Road {
     /// Decides one tap. Always answers: what fails behind the gateway is INSPECT (D29).
     pub async fn decide(&self, tap: &Tap, budget: Budget) -> Answer {
         let verdict_id = verdict_id(self.clock.now());
-        let mut partner = None;
+        let (mut partner, mut stages) = (None, Stages::begin());
         let passed = match self.in_flight.try_acquire() {
-            Ok(_turn) => self.pass(tap, verdict_id, budget, &mut partner).await,
+            Ok(_turn) => self.pass(tap, verdict_id, budget, &mut partner, &mut stages).await,
             Err(_) => Err(Inspect::Overloaded),
         };
         let Passed { finding, retry_of } = passed.unwrap_or_else(Passed::inspect);
         let age = |as_of| self.clock.now().duration_since(as_of).max(SignedDuration::ZERO);
-        Answer { verdict_id, partner, retry_of, evidence_age: finding.evidence_as_of.map(age), finding }
+        self.metrics.verdict(partner.as_ref(), finding.verdict, &stages);
+        let evidence_age = finding.evidence_as_of.map(age);
+        Answer { verdict_id, partner, retry_of, evidence_age, finding, stages }
     }
 
     /// The road itself. Each stage needs what the one before it returned; the first that refuses decides.
@@ -83,15 +91,19 @@ impl Road {
         verdict_id: Uuid,
         budget: Budget,
         partner: &mut Option<PartnerId>,
+        stages: &mut Stages,
     ) -> Result<Passed, Inspect> {
         let now = self.clock.now();
 
         let scanned = self.partners.recognise(&tap.payload)?;
         *partner = scanned.partner().map(|profile| profile.id.clone());
+        stages.passed(Stage::Recognise);
 
         let admitted = self.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
+        stages.passed(Stage::Quota);
 
         let code = admitted.open(UnixSeconds(now.as_second()), &self.levels)?;
+        stages.passed(Stage::Open);
 
         let fresh = match self.claims.take(code, tap, verdict_id, now) {
             Taken::Fresh(fresh) => fresh,
@@ -100,13 +112,15 @@ impl Road {
             }
             Taken::Replayed => return Err(Inspect::CodeReplayed),
         };
+        stages.passed(Stage::Claim);
 
         let resolution = match self.policy.enforced(now, &tap.passage) {
-            Some(_) => self.resolver.resolve(&fresh, budget).await,
+            Some(_) => self.resolver.resolve(&fresh, budget, stages).await,
             None => Resolution::not_asked(),
         };
 
         let verdict = decide(&self.policy, now, &tap.passage, resolution.evidence()).verdict;
+        stages.passed(Stage::Policy);
 
         let finding = resolution.stamp(verdict);
         let retry_of = fresh.retry_of();

@@ -225,11 +225,9 @@ async fn every_call_needs_an_identity_of_its_role() {
     let mut validator = ValidatorServiceClient::new(house.channel.clone());
     let nobody = validator.check(Request::new(request("r", vec![]))).await.unwrap_err();
     assert_eq!(reason(nobody), (Code::Unauthenticated, "NO_IDENTITY".into()));
-    for (identity, why) in [
-        (partner, "WRONG_ROLE"),
-        ("urn:ridegate:operator:me", "UNKNOWN_IDENTITY"),
-        ("gate-1", "UNKNOWN_IDENTITY"),
-    ] {
+    for (identity, why) in
+        [(partner, "WRONG_ROLE"), ("urn:ridegate:operator:me", "WRONG_ROLE"), ("gate-1", "UNKNOWN_IDENTITY")]
+    {
         let refused = house.check(identity, request("r", vec![])).await.unwrap_err();
         assert_eq!(reason(refused), (Code::PermissionDenied, why.into()));
         let stream = identified(identity, tokio_stream::iter(vec![request("r", vec![])]));

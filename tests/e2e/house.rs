@@ -205,7 +205,7 @@ pub fn write_config(
     authority_keys: &str,
 ) -> std::path::PathBuf {
     let config = format!(
-        "[listen]\naddress = \"127.0.0.1:0\"\n[authority]\nendpoint = \"{}\"\n{authority_keys}\n\
+        "[listen]\naddress = \"127.0.0.1:0\"\nnotice = \"0s\"\n[authority]\nendpoint = \"{}\"\n{authority_keys}\n\
          [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n{more}\n",
         authority.endpoint()
     );

@@ -1,6 +1,6 @@
 //! How often a partner may come, so that a flood on one costs the others nothing.
 
-use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter,
@@ -9,6 +9,8 @@ use governor::{
 use ridegate_adapters::{
     CodeError, IssuerMemory, PartnerId, Partners, QuotaProfile, Recognised, RideCode, UnixSeconds,
 };
+
+use crate::metrics::Metrics;
 
 /// A budget: so many a second, so many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,7 @@ pub struct DefaultRates {
 #[derive(Debug)]
 pub struct Quotas {
     partners: HashMap<PartnerId, Budgets>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -63,22 +66,27 @@ impl Admitted<'_> {
 
 impl Quotas {
     /// Budgets for every partner: its profile's, and where that is silent the defaults.
-    pub fn new(partners: &Partners, defaults: DefaultRates) -> Self {
+    pub fn new(partners: &Partners, defaults: DefaultRates, metrics: Arc<Metrics>) -> Self {
         let budgets =
             partners.iter().map(|profile| (profile.id.clone(), Budgets::new(profile.quota, defaults)));
-        Self { partners: budgets.collect() }
+        Self { partners: budgets.collect(), metrics }
     }
 
     /// Spends one code of the partner's budget. A code of nobody's costs no signature, so it needs no budget.
     pub fn admit<'a>(&self, scanned: Recognised<'a>) -> Option<Admitted<'a>> {
-        let budgets = scanned.partner().and_then(|profile| self.partners.get(&profile.id));
-        budgets.is_none_or(|budgets| budgets.codes.check().is_ok()).then_some(Admitted(scanned))
+        let partner = scanned.partner().map(|profile| &profile.id);
+        let budgets = partner.and_then(|partner| self.partners.get(partner));
+        let admitted = budgets.is_none_or(|budgets| budgets.codes.check().is_ok());
+        self.metrics.quota(partner, "codes", admitted);
+        admitted.then_some(Admitted(scanned))
     }
 
     /// Spends one call of the partner's budget.
     pub fn call(&self, partner: &PartnerId) -> Result<(), OverQuota> {
         let Some(budgets) = self.partners.get(partner) else { return Ok(()) };
-        budgets.calls.check().map_err(|not_until| OverQuota {
+        let checked = budgets.calls.check();
+        self.metrics.quota(Some(partner), "calls", checked.is_ok());
+        checked.map_err(|not_until| OverQuota {
             retry_after: not_until.wait_time_from(DefaultClock::default().now()),
             limit: budgets.calls_rate.burst.get(),
         })

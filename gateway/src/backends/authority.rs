@@ -5,13 +5,16 @@ use std::{collections::HashMap, time::Duration};
 use jiff::Timestamp;
 use ridegate_proto::authority::v1::{self as wire, health_authority_client::HealthAuthorityClient};
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{
     Code, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
-use crate::domain::facts::{Facts, HealthState, PopupNumber, Report, Subject, Test, TestResult};
+use crate::{
+    domain::facts::{Facts, HealthState, PopupNumber, Report, Subject, Test, TestResult},
+    metrics::UpstreamMetrics,
+};
 
 /// Most subjects in one call.
 pub const MAX_BATCH: usize = 256;
@@ -21,6 +24,7 @@ pub const MAX_BATCH: usize = 256;
 pub struct Authority {
     client: HealthAuthorityClient<Channel>,
     exchange_timeout: Duration,
+    asked: UpstreamMetrics,
 }
 
 /// No answer that can be used.
@@ -83,20 +87,20 @@ pub struct Changes(Streaming<wire::WatchChangesResponse>);
 
 impl Authority {
     /// A client for this endpoint. Connects when first needed.
-    pub fn new(endpoint: Endpoint, exchange_timeout: Duration) -> Self {
+    pub fn new(endpoint: Endpoint, exchange_timeout: Duration, asked: UpstreamMetrics) -> Self {
         let endpoint = endpoint
             .connect_timeout(Duration::from_secs(1))
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(2))
             .keep_alive_timeout(Duration::from_secs(2))
             .keep_alive_while_idle(true);
-        Self { client: HealthAuthorityClient::new(endpoint.connect_lazy()), exchange_timeout }
+        Self { client: HealthAuthorityClient::new(endpoint.connect_lazy()), exchange_timeout, asked }
     }
 
     /// The facts of one subject; `None` if nothing is known.
     pub async fn lookup(&self, subject: &Subject, cap: Duration) -> Result<Option<Facts>, AuthorityError> {
         let request = wire::LookupRequest { subject: subject.expose().to_owned() };
-        match within(cap, self.client.clone().lookup(request)).await {
+        match self.within("Lookup", cap, self.client.clone().lookup(request)).await {
             Ok(response) => response.facts.ok_or(wrong("facts are absent")).and_then(facts).map(Some),
             Err(Failure::Status(Code::NotFound)) => Ok(None),
             Err(failure) => Err(failure.into()),
@@ -111,7 +115,8 @@ impl Authority {
     ) -> HashMap<Subject, Result<Option<Facts>, AuthorityError>> {
         let names = subjects.iter().map(|subject| subject.expose().to_owned()).collect();
         let request = wire::BatchLookupRequest { subjects: names };
-        let response = match within(cap, self.client.clone().batch_lookup(request)).await {
+        let response = match self.within("BatchLookup", cap, self.client.clone().batch_lookup(request)).await
+        {
             Ok(response) => response,
             Err(failure) => {
                 let error = AuthorityError::from(failure);
@@ -135,7 +140,9 @@ impl Authority {
             authorization_code: code.to_owned(),
             idempotency_key: idempotency_key.to_owned(),
         };
-        match within(self.exchange_timeout, self.client.clone().exchange_authorization(request)).await {
+        let mut client = self.client.clone();
+        let answer = client.exchange_authorization(request);
+        match self.within("ExchangeAuthorization", self.exchange_timeout, answer).await {
             Ok(response) if response.subject.is_empty() => {
                 Err(AuthorityError::WrongAnswer("subject is empty"))
             }
@@ -144,6 +151,29 @@ impl Authority {
             Err(Failure::Status(Code::FailedPrecondition)) => Ok(Exchanged::Used),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// Makes a call that may take so long, and times it.
+    async fn within<T>(
+        &self,
+        call: &'static str,
+        cap: Duration,
+        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let answer = match timeout(cap, answer).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Failure::Status(status.code())),
+            Err(_) => Err(Failure::TimedOut),
+        };
+        let outcome = match &answer {
+            Ok(_) => "ok",
+            Err(Failure::Status(Code::NotFound | Code::FailedPrecondition)) => "refused",
+            Err(failure) if matches!(AuthorityError::from(*failure), AuthorityError::TimedOut) => "timed_out",
+            Err(_) => "unavailable",
+        };
+        self.asked.asked(call, outcome, began);
+        answer
     }
 
     /// Follows changes from a cursor on; from now if it is empty.
@@ -169,20 +199,10 @@ impl Changes {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Failure {
     TimedOut,
     Status(Code),
-}
-
-async fn within<T>(
-    cap: Duration,
-    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
-) -> Result<T, Failure> {
-    match timeout(cap, call).await {
-        Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(Failure::Status(status.code())),
-        Err(_) => Err(Failure::TimedOut),
-    }
 }
 
 impl From<Failure> for AuthorityError {

@@ -64,9 +64,14 @@ impl ConfigFile {
         let text = read(path)?;
         let mut config = Config::from_toml(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let Config { registry, partners, policy, .. } = &mut config;
+        let Config { registry, partners, policy, tls, .. } = &mut config;
         let optional = [&mut partners.profiles, &mut partners.mot_trust, &mut policy.file];
-        let given = optional.into_iter().flatten().chain([&mut registry.path, &mut registry.key_file]);
+        let tls = tls.iter_mut().flat_map(|tls| {
+            let needed = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca];
+            needed.into_iter().chain(&mut tls.client_crl)
+        });
+        let given =
+            optional.into_iter().flatten().chain([&mut registry.path, &mut registry.key_file]).chain(tls);
         given.for_each(|path| *path = folder.join(&*path));
         Ok(Self { config, path: path.to_owned(), text })
     }

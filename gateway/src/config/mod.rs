@@ -4,20 +4,28 @@ mod load;
 mod values;
 
 pub use load::{ConfigError, ConfigFile};
-pub use values::{Endpoint, Positive, Span};
+pub use values::{Endpoint, LogFormat, LogLevel, Positive, Span};
 
 use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The whole file. Everything but the authority's endpoint has a default; `ridegate.example.toml` says what each
 /// means.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the example file documents every key, and a test keeps it complete")]
 pub struct Config {
     #[serde(default)]
     pub listen: Listen,
+    pub tls: Option<Tls>,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub operations: Operations,
+    #[serde(default)]
+    pub log: Log,
     pub authority: Authority,
     #[serde(default)]
     pub registry: Registry,
@@ -40,7 +48,7 @@ pub struct Config {
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty = $default:expr,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         #[expect(missing_docs, reason = "the example file documents every key, and a test keeps it complete")]
         pub struct $name { $(pub $key: $type,)* }
@@ -54,7 +62,7 @@ macro_rules! section {
 }
 
 /// The health authority.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "the example file documents every key, and a test keeps it complete")]
 pub struct Authority {
@@ -76,6 +84,9 @@ mod defaults {
     pub(super) const fn exchange_timeout() -> Span<1, 60_000> {
         Span::millis(3_000)
     }
+    pub(super) const fn reload() -> Span<10, 86_400_000> {
+        Span::millis(10_000)
+    }
     pub(super) const fn calls() -> Positive<1024> {
         Positive::new(32)
     }
@@ -85,7 +96,56 @@ section! {
     /// Where the gateway listens.
     Listen {
         address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7443)),
+        notice: Span<0, 600_000> = Span::millis(2_000),
         drain: Span<0, 600_000> = Span::millis(5_000),
+        reflection: bool = false,
+    }
+}
+
+/// The gateway's certificate, and whose certificates callers must show.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the example file documents every key, and a test keeps it complete")]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: PathBuf,
+    pub client_crl: Option<PathBuf>,
+    #[serde(default = "defaults::reload")]
+    pub reload: Span<10, 86_400_000>,
+}
+
+section! {
+    /// What callers may take.
+    Limits {
+        connections: Positive<1_000_000> = Positive::new(20_000),
+        per_caller: Positive<1_000_000> = Positive::new(64),
+        anonymous: Positive<1_000_000> = Positive::new(64),
+        handshakes: Positive<100_000> = Positive::new(256),
+        handshakes_per_address: Positive<100_000> = Positive::new(64),
+        handshake: Span<10, 60_000> = Span::millis(3_000),
+        streams: Positive<10_000> = Positive::new(128),
+        header_bytes: Positive<1_000_000> = Positive::new(8_192),
+        call: Span<10, 600_000> = Span::millis(10_000),
+        idle: Span<10, 86_400_000> = Span::millis(600_000),
+        age: Span<10, 86_400_000> = Span::millis(1_800_000),
+        ping_every: Span<10, 3_600_000> = Span::millis(30_000),
+        ping_timeout: Span<10, 3_600_000> = Span::millis(10_000),
+    }
+}
+
+section! {
+    /// Metrics and probes over HTTP. Unset: none.
+    Operations {
+        address: Option<SocketAddr> = None,
+    }
+}
+
+section! {
+    /// What is logged to standard error.
+    Log {
+        format: LogFormat = LogFormat::Text,
+        level: LogLevel = LogLevel::Info,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Values that cannot hold nonsense.
 
-use std::{str::FromStr, time::Duration};
+use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use jiff::SignedDuration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
 use tonic::transport::Uri;
 
@@ -45,6 +46,22 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Span<MIN, MAX> {
     }
 }
 
+impl<const MIN: u64, const MAX: u64> JsonSchema for Span<MIN, MAX> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Span_{MIN}_{MAX}").into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let description =
+            format!("A duration from {} to {}, with its unit, such as \"250ms\"", show(MIN), show(MAX));
+        json_schema!({ "type": "string", "pattern": "^[0-9].*[a-z]$", "description": description })
+    }
+}
+
 fn show(millis: u64) -> String {
     match millis {
         0 => "0s".into(),
@@ -69,6 +86,11 @@ impl<const MAX: usize> Positive<MAX> {
     pub const fn get(self) -> usize {
         self.0
     }
+
+    /// The number, or the largest that fits.
+    pub fn get_u32(self) -> u32 {
+        self.0.try_into().unwrap_or(u32::MAX)
+    }
 }
 
 impl<'de, const MAX: usize> Deserialize<'de> for Positive<MAX> {
@@ -79,6 +101,59 @@ impl<'de, const MAX: usize> Deserialize<'de> for Positive<MAX> {
             Ok(Self(number))
         } else {
             Err(D::Error::custom(format!("expected a number from 1 to {MAX}")))
+        }
+    }
+}
+
+impl<const MAX: usize> JsonSchema for Positive<MAX> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Positive_{MAX}").into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX })
+    }
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much is logged. `RUST_LOG` overrides it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What somebody must mend.
+    Error,
+    /// What somebody should look at.
+    Warn,
+    /// What happens.
+    Info,
+    /// Why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// As the configuration writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
         }
     }
 }
@@ -102,5 +177,19 @@ impl<'de> Deserialize<'de> for Endpoint {
         })
         .map(Self)
         .ok_or_else(|| D::Error::custom("expected http://host:port"))
+    }
+}
+
+impl JsonSchema for Endpoint {
+    fn schema_name() -> Cow<'static, str> {
+        "Endpoint".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^http://[^/]+:[0-9]+/?$" })
     }
 }

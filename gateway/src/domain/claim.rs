@@ -49,6 +49,17 @@ pub enum Ruling {
     Replayed,
 }
 
+impl Ruling {
+    /// `fresh`, `repeat` or `replayed`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Repeat { .. } => "repeat",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
 /// The rule itself: what `claim` means for `next`.
 pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruling {
     let same_device = claim.first.device == next.device;

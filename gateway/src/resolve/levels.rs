@@ -5,29 +5,40 @@ use std::{fmt, sync::Arc};
 use quick_cache::sync::Cache;
 use ridegate_adapters::{IssuerMemory, LevelsId, sm2::PublicKey};
 
+use crate::metrics::{CacheMetrics, Metrics};
+
 /// Remembers the most used, as many as it was given room for. What is over by time is refused by the code's own
 /// checks long before it falls out here.
-pub struct Levels(Cache<LevelsId, Arc<PublicKey>>);
+pub struct Levels {
+    known: Cache<LevelsId, Arc<PublicKey>>,
+    served: CacheMetrics,
+}
 
 impl Levels {
     /// Room for so many riders.
-    pub fn new(capacity: usize) -> Self {
-        Self(Cache::new(capacity))
+    pub fn new(capacity: usize, metrics: &Metrics) -> Self {
+        Self { known: Cache::new(capacity), served: metrics.cache("levels") }
     }
 }
 
 impl IssuerMemory for Levels {
     fn recall(&self, levels: &LevelsId) -> Option<Arc<PublicKey>> {
-        self.0.get(levels)
+        let known = self.known.get(levels);
+        if known.is_some() {
+            self.served.hit()
+        } else {
+            self.served.miss()
+        }
+        known
     }
 
     fn remember(&self, levels: LevelsId, user: Arc<PublicKey>) {
-        self.0.insert(levels, user);
+        self.known.insert(levels, user);
     }
 }
 
 impl fmt::Debug for Levels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Levels({})", self.0.len())
+        write!(f, "Levels({})", self.known.len())
     }
 }

@@ -7,11 +7,12 @@ use std::{
 };
 
 use quick_cache::sync::Cache;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     backends::sqlite::{Registry, RegistryError},
     domain::{facts::Subject, pseudonym::Pseudonym},
+    metrics::{CacheMetrics, Metrics, UpstreamMetrics},
 };
 
 const SHARDS: usize = 64;
@@ -23,22 +24,29 @@ pub struct Links {
     known: Cache<Pseudonym, Subject>,
     /// Changes so far, so that a row read before a change is not remembered after it.
     changes: Vec<Mutex<u64>>,
+    served: CacheMetrics,
+    asked: UpstreamMetrics,
 }
 
 impl Links {
     /// Remembers up to `capacity` links.
-    pub fn new(registry: Arc<Registry>, capacity: usize) -> Self {
+    pub fn new(registry: Arc<Registry>, capacity: usize, metrics: &Metrics) -> Self {
         let changes = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Self { registry, known: Cache::new(capacity), changes }
+        let (served, asked) = (metrics.cache("links"), metrics.upstream("registry"));
+        Self { registry, known: Cache::new(capacity), changes, served, asked }
     }
 
     /// Whose account it is; `None` if it is not linked.
     pub async fn find(&self, key: &Pseudonym, cap: Duration) -> Result<Option<Subject>, RegistryError> {
         if let Some(subject) = self.known.get(key) {
+            self.served.hit();
             return Ok(Some(subject));
         }
-        let seen = *self.changes(key);
-        let found = timeout(cap, self.registry.find(key)).await.map_err(|_| RegistryError::TimedOut)??;
+        self.served.miss();
+        let (seen, began) = (*self.changes(key), Instant::now());
+        let found = timeout(cap, self.registry.find(key)).await.unwrap_or(Err(RegistryError::TimedOut));
+        self.asked.asked("find", outcome(&found), began);
+        let found = found?;
         if let Some(subject) = &found {
             self.remember(key, subject, seen);
         }
@@ -68,6 +76,15 @@ impl Links {
     }
 }
 
+const fn outcome<T>(answer: &Result<T, RegistryError>) -> &'static str {
+    match answer {
+        Ok(_) => "ok",
+        Err(RegistryError::TimedOut) => "timed_out",
+        Err(RegistryError::Unavailable(_)) => "unavailable",
+        Err(RegistryError::Unreadable(_)) => "wrong_answer",
+    }
+}
+
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Links({})", self.known.len())
@@ -86,7 +103,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let keys = Arc::new(Keyring::new(&[7; 32]));
         let registry = Registry::open(&folder.path().join("ridegate.db"), keys).await.unwrap();
-        let links = Links::new(Arc::new(registry), 10);
+        let links = Links::new(Arc::new(registry), 10, &Metrics::default());
         let subject = Subject::new("rider");
 
         let seen = *links.changes(&KEY);

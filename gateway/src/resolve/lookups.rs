@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     backends::authority::{Authority, AuthorityError, MAX_BATCH},
     domain::facts::Subject,
+    metrics::CacheMetrics,
     resolve::{desk::Desk, facts::Known},
 };
 
@@ -22,21 +23,32 @@ const QUEUE: usize = 16_384;
 pub struct Lookups {
     queue: mpsc::Sender<Subject>,
     desk: Arc<Desk>,
+    served: CacheMetrics,
 }
 
 impl Lookups {
     /// Starts asking `authority`, with at most `calls` calls at once.
-    pub fn start(authority: Authority, desk: Arc<Desk>, calls: usize, cap: Duration) -> Self {
+    pub fn start(
+        authority: Authority,
+        desk: Arc<Desk>,
+        calls: usize,
+        cap: Duration,
+        served: CacheMetrics,
+    ) -> Self {
         let (queue, asked) = mpsc::channel(QUEUE);
         tokio::spawn(dispatch(authority, Arc::clone(&desk), asked, calls, cap));
-        Self { queue, desk }
+        Self { queue, desk, served }
     }
 
     /// What is known of a subject, asking the authority if memory does not serve. Never waits longer than `cap`.
     pub async fn find(&self, subject: &Subject, cap: Duration) -> Known {
         match self.desk.recall(subject) {
-            known @ (Known::Facts { .. } | Known::NoRecord) => return known,
-            Known::Stale { .. } | Known::Nothing => {}
+            known @ (Known::Facts { .. } | Known::NoRecord) => {
+                self.served.hit();
+                return known;
+            }
+            Known::Stale { .. } => self.served.stale(),
+            Known::Nothing => self.served.miss(),
         }
         let (mut answer, first) = self.desk.join(subject);
         if first && self.queue.try_send(subject.clone()).is_err() {

@@ -22,6 +22,7 @@ use crate::{
     },
     keyring::Keyring,
     resolve::{facts::Known, links::Links, lookups::Lookups},
+    stages::{Stage, Stages},
 };
 
 /// Finds evidence.
@@ -57,15 +58,19 @@ enum Found {
 
 impl Resolver {
     /// Finds what is known of the rider, inside the budget.
-    pub async fn resolve(&self, fresh: &Fresh, budget: Budget) -> Resolution {
+    pub async fn resolve(&self, fresh: &Fresh, budget: Budget, stages: &mut Stages) -> Resolution {
         let RideCode { partner, issuer, account, .. } = fresh.code();
         let key = self.keys.link_key(partner, *issuer, account);
-        let subject = match self.links.find(&key, budget.capped(self.registry_cap)).await {
+        let found = self.links.find(&key, budget.capped(self.registry_cap)).await;
+        stages.passed(Stage::Link);
+        let subject = match found {
             Ok(Some(subject)) => subject,
             Ok(None) => return Found::NotLinked.into(),
             Err(_) => return Resolution { found: Found::Failed, degraded: Some(Degraded::Registry) },
         };
-        match self.lookups.find(&subject, budget.capped(self.authority_cap)).await {
+        let known = self.lookups.find(&subject, budget.capped(self.authority_cap)).await;
+        stages.passed(Stage::Facts);
+        match known {
             Known::Facts { facts, as_of } => Found::Facts { facts, as_of }.into(),
             Known::NoRecord => Found::NoRecord.into(),
             Known::Stale { facts, as_of } => {

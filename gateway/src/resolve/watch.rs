@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::{
     backends::authority::{Authority, Change, WatchError},
+    health::Health,
     resolve::desk::Desk,
 };
 
@@ -16,8 +17,9 @@ const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// Follows changes for as long as the process runs: from the last cursor where that is possible, else from now.
-pub async fn follow(authority: Authority, desk: Arc<Desk>) {
-    let mut follower = Follower { authority, desk, cursor: String::new(), retry: RETRY_MIN, told: None };
+pub async fn follow(authority: Authority, desk: Arc<Desk>, health: Health) {
+    let mut follower =
+        Follower { authority, desk, health, cursor: String::new(), retry: RETRY_MIN, told: None };
     loop {
         match follower.follow_once().await {
             WatchError::CursorLost => follower.lose_track("the authority lost our place among its changes"),
@@ -31,6 +33,7 @@ pub async fn follow(authority: Authority, desk: Arc<Desk>) {
 struct Follower {
     authority: Authority,
     desk: Arc<Desk>,
+    health: Health,
     /// Where to go on from; empty: from now.
     cursor: String,
     retry: Duration,
@@ -77,6 +80,7 @@ impl Follower {
 
     fn vouch(&mut self) {
         self.desk.vouch();
+        self.health.authority(true);
         self.retry = RETRY_MIN;
         if self.told.replace(true) != Some(true) {
             info!("following the authority's changes");
@@ -85,12 +89,14 @@ impl Follower {
 
     fn pause(&mut self) {
         self.desk.pause();
+        self.health.authority(false);
         if self.told.replace(false) != Some(false) {
             warn!("the authority's changes cannot be followed; facts are believed for facts.unwatched_max");
         }
     }
 
     fn lose_track(&mut self, why: &'static str) {
+        self.health.authority(false);
         warn!(why, "nothing remembered is trusted");
         self.cursor.clear();
         self.desk.lose_track();

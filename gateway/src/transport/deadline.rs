@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use http::HeaderMap;
 
 /// What the caller gives us, if it says: at most 8 digits and a unit.
-pub(super) fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let fits = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
     let value: u64 = fits.then(|| digits.parse().ok()).flatten()?;
@@ -27,9 +27,9 @@ mod tests {
 
     #[track_caller]
     fn check(text: &'static str, expect: Option<Duration>) {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("grpc-timeout", text.parse().unwrap());
-        assert_eq!(timeout(&metadata), expect, "{text}");
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", text.parse().unwrap());
+        assert_eq!(timeout(&headers), expect, "{text}");
     }
 
     #[test]
@@ -43,6 +43,6 @@ mod tests {
         for nonsense in ["", "m", "200", "-1m", "+1m", "1.5S", "123456789m", "2h", "2 m"] {
             check(nonsense, None);
         }
-        assert_eq!(timeout(&MetadataMap::new()), None);
+        assert_eq!(timeout(&HeaderMap::new()), None);
     }
 }

@@ -4,21 +4,37 @@ use ridegate_adapters::{Partners, Profile};
 use tonic::{Request, Status};
 
 use super::status;
-use crate::admission::identity::{Identity, Validator};
+use crate::{
+    admission::identity::{Caller, Identity, Validator},
+    door::Peer,
+};
 
-/// Where a development gateway reads the identity from. There is no TLS there, and it listens on loopback only.
+/// Where a gateway without TLS reads the identity from. It listens on loopback only.
 const HEADER: &str = "x-ridegate-identity";
 
 fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
-    let header = request.metadata().get(HEADER).ok_or_else(status::no_identity)?;
-    header.to_str().ok().and_then(|uri| Identity::parse(uri).ok()).ok_or_else(status::unknown_identity)
+    match request.extensions().get::<Peer>().map(|peer| &peer.caller) {
+        Some(Caller::Known(identity)) => Ok(identity.clone()),
+        Some(Caller::Unknown) => Err(status::unknown_identity()),
+        Some(Caller::Nobody) | None => Err(status::no_identity()),
+        Some(Caller::Stated) => {
+            let header = request.metadata().get(HEADER).ok_or_else(status::no_identity)?;
+            header
+                .to_str()
+                .ok()
+                .and_then(|uri| Identity::parse(uri).ok())
+                .ok_or_else(status::unknown_identity)
+        }
+    }
 }
 
 /// The validator that calls.
 pub(super) fn validator<T>(request: &Request<T>) -> Result<Validator, Status> {
     match caller(request)? {
         Identity::Validator(validator) => Ok(validator),
-        Identity::Partner(_) => Err(status::wrong_role("validators")),
+        Identity::Partner(_) | Identity::Ticketing(_) | Identity::Operator(_) => {
+            Err(status::wrong_role("validators"))
+        }
     }
 }
 
@@ -26,6 +42,8 @@ pub(super) fn validator<T>(request: &Request<T>) -> Result<Validator, Status> {
 pub(super) fn partner<'p, T>(request: &Request<T>, partners: &'p Partners) -> Result<&'p Profile, Status> {
     match caller(request)? {
         Identity::Partner(id) => partners.get(&id).ok_or_else(status::unknown_partner),
-        Identity::Validator(_) => Err(status::wrong_role("partners")),
+        Identity::Validator(_) | Identity::Ticketing(_) | Identity::Operator(_) => {
+            Err(status::wrong_role("partners"))
+        }
     }
 }

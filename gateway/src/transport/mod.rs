@@ -1,48 +1,113 @@
 //! gRPC in front of the gateway: messages become taps and requests, answers become messages, errors become
 //! statuses. These files, and the authority's client, are the only ones that know the wire.
 
+mod calls;
 mod deadline;
+mod health;
 mod identity;
 mod partner;
 mod status;
 mod validator;
 mod wire;
 
+pub use calls::Calls;
 pub use partner::PartnerApi;
 pub use validator::{Fleets, Inspections, ValidatorApi};
 
+use std::{sync::Arc, time::Duration};
+
 use ridegate_proto::{
-    partner::v1::partner_service_server::PartnerServiceServer,
+    FILE_DESCRIPTOR_SET, partner::v1::partner_service_server::PartnerServiceServer,
     validator::v1::validator_service_server::ValidatorServiceServer,
 };
-use tonic::{
-    Status,
-    body::Body,
-    codegen::http::Response,
-    transport::{Server, server::Router},
+use thiserror::Error;
+use tonic::service::Routes;
+use tonic_health::{
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
 };
-use tower::{
-    layer::util::{Identity, Stack},
-    util::MapResponseLayer,
-};
+
+use crate::{health::Health, metrics::Metrics};
 
 /// The largest message, in bytes. A ride code may have 4 KiB; from there to here an error names the field.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-type ForEveryCall = MapResponseLayer<fn(Response<Body>) -> Response<Body>>;
+const VALIDATOR_SERVICE: &str = "ridegate.validator.v1.ValidatorService";
+const PARTNER_SERVICE: &str = "ridegate.partner.v1.PartnerService";
 
-/// The services of the gateway.
-pub fn router(validators: ValidatorApi, partners: PartnerApi) -> Router<Stack<ForEveryCall, Identity>> {
-    Server::builder()
-        .layer(ForEveryCall::new(blame_the_caller))
-        .add_service(ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_MESSAGE))
-        .add_service(PartnerServiceServer::new(partners).max_decoding_message_size(MAX_MESSAGE))
+/// Every call there is.
+const RPCS: [(&str, &[&str]); 5] = [
+    (VALIDATOR_SERVICE, &["Check", "CheckStream", "ReportInspection"]),
+    (PARTNER_SERVICE, &["LinkRider", "UnlinkRider", "GetLink"]),
+    ("grpc.health.v1.Health", &["Check", "List", "Watch"]),
+    ("grpc.reflection.v1.ServerReflection", &["ServerReflectionInfo"]),
+    ("grpc.reflection.v1alpha.ServerReflection", &["ServerReflectionInfo"]),
+];
+
+/// How calls are answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Manners {
+    /// The longest that any call may take until its answer begins.
+    pub longest_call: Duration,
+    /// Whether callers may ask for the proto files.
+    pub reflection: bool,
 }
 
-/// A message that cannot be decoded is the caller's fault; tonic on its own calls it INTERNAL.
-fn blame_the_caller(response: Response<Body>) -> Response<Body> {
-    match response.extensions().get::<Status>().and_then(status::undecodable) {
-        Some(status) => status.into_http(),
-        None => response,
+/// The contract that was built in cannot be read back.
+#[derive(Debug, Error)]
+#[error("reflection: {0}")]
+pub struct ReflectionError(#[from] tonic_reflection::server::Error);
+
+/// The services of the gateway.
+pub fn calls(
+    validators: ValidatorApi,
+    partners: PartnerApi,
+    health: &Health,
+    metrics: &Arc<Metrics>,
+    manners: Manners,
+) -> Result<Calls, ReflectionError> {
+    let reporter = HealthReporter::new();
+    let health_service = HealthService::from_health_reporter(reporter.clone());
+    tokio::spawn(self::health::tell(reporter, health.follow()));
+    let mut routes = Routes::builder();
+    routes
+        .add_service(ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(PartnerServiceServer::new(partners).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(HealthServer::new(health_service).max_decoding_message_size(MAX_MESSAGE));
+    if manners.reflection {
+        let files = || {
+            let files = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            // Those that answer here; the files also hold what others serve.
+            RPCS.iter().fold(files, |files, (service, _)| files.with_service_name(*service))
+        };
+        routes.add_service(files().build_v1()?).add_service(files().build_v1alpha()?);
+    }
+    Ok(Calls::new(routes.routes(), manners.longest_call, Arc::clone(metrics)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn every_call_of_ours_is_known_by_name() {
+        let files = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
+        let calls = files.iter().flat_map(|file| {
+            let service = |service: &prost_types::ServiceDescriptorProto| {
+                let name = format!("{}.{}", file.package(), service.name());
+                service.method.iter().map(|method| format!("{name}/{}", method.name())).collect::<Vec<_>>()
+            };
+            file.service.iter().flat_map(service).collect::<Vec<_>>()
+        });
+        let theirs: BTreeSet<String> = calls.filter(|call| !call.contains(".authority.")).collect();
+        let ours =
+            RPCS.iter().flat_map(|(service, methods)| methods.iter().map(move |m| format!("{service}/{m}")));
+        assert_eq!(ours.filter(|call| call.starts_with("ridegate.")).collect::<BTreeSet<_>>(), theirs);
     }
 }

@@ -40,6 +40,45 @@ pub(super) fn undecodable(status: &Status) -> Option<Status> {
     Some(field(&FieldError::new("message", "must be the protobuf message of this call")))
 }
 
+/// The caller's time is over, or the longest that a call may take, and there is no answer to give.
+pub(super) fn deadline_exceeded() -> Status {
+    Status::with_error_details(Code::DeadlineExceeded, "not answered in time", details("DEADLINE_EXCEEDED"))
+}
+
+/// The connection is asked to leave: what was not answered may be asked again at once, on another.
+pub(super) fn leaving() -> Status {
+    let mut details = details("LEAVING");
+    details.set_retry_info(Some(Duration::ZERO));
+    Status::with_error_details(
+        Code::Unavailable,
+        "this connection is closing: connect again and repeat what was not answered",
+        details,
+    )
+}
+
+/// A code as logs, metrics and other languages' clients write it.
+pub(super) const fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
 pub(super) fn no_identity() -> Status {
     Status::with_error_details(Code::Unauthenticated, "no identity", details("NO_IDENTITY"))
 }

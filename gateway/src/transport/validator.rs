@@ -15,15 +15,21 @@ use ridegate_proto::validator::v1::{
 };
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use super::{deadline, identity, status, wire};
+use super::{calls::Deadline, identity, status, wire};
 use crate::{
     admission::{FieldError, identity::Validator, tap::Tap},
     budget::Budget,
+    door::Peer,
+    metrics::Metrics,
     road::{Answer, Road},
 };
+
+/// Who sends this gets the time that each stage took, in `server-timing`.
+const WANTS_TIMING: &str = "x-ridegate-timing";
 
 /// Messages of one stream that are decided at once; the next wait in the wire.
 const STREAM_CONCURRENCY: usize = 64;
@@ -67,12 +73,20 @@ pub struct ValidatorApi {
     pub budget: Duration,
     /// What is left of the caller's deadline for the way back.
     pub reply_margin: Duration,
+    /// What operators see.
+    pub metrics: Arc<Metrics>,
 }
 
 impl ValidatorApi {
-    async fn decide(&self, tap: &Tap, budget: Budget) -> CheckResponse {
-        let answer = self.road.decide(tap, budget).await;
-        self.reply(tap, &answer)
+    /// The budget that a caller's deadline leaves.
+    fn budget<T>(&self, request: &Request<T>) -> Budget {
+        let longest = Instant::now() + self.budget;
+        let given = request.extensions().get::<Deadline>();
+        Budget(
+            given
+                .and_then(|given| given.0.checked_sub(self.reply_margin))
+                .map_or(longest, |at| at.min(longest)),
+        )
     }
 
     fn reply(&self, tap: &Tap, answer: &Answer) -> CheckResponse {
@@ -94,18 +108,21 @@ impl ValidatorApi {
         }
     }
 
-    /// Takes messages as they come. One that cannot be used ends the stream, after all before it were answered. When
-    /// the caller goes away, what was not decided yet is given up, and its codes are unused.
+    /// Takes messages as they come. One that cannot be used ends the stream, after all before it were answered; so
+    /// does a connection that is asked to leave. When the caller goes away, what was not decided yet is given up, and
+    /// its codes are unused.
     async fn serve_stream(
         self,
         mut taps: Streaming<CheckRequest>,
         validator: Validator,
+        leaving: CancellationToken,
         answers: mpsc::Sender<Result<CheckResponse, Status>>,
     ) {
         let mut deciding = JoinSet::new();
         let ended = loop {
             tokio::select! {
                 () = answers.closed() => return,
+                () = leaving.cancelled() => break Some(status::leaving()),
                 Some(_decided) = deciding.join_next() => {}
                 next = taps.message(), if deciding.len() < STREAM_CONCURRENCY => {
                     let budget = Budget(Instant::now() + self.budget);
@@ -119,7 +136,8 @@ impl ValidatorApi {
                         Ok(tap) => {
                             let (api, answers) = (self.clone(), answers.clone());
                             deciding.spawn(async move {
-                                let _gone = answers.send(Ok(api.decide(&tap, budget).await)).await;
+                                let answer = api.road.decide(&tap, budget).await;
+                                let _gone = answers.send(Ok(api.reply(&tap, &answer))).await;
                             });
                         }
                     }
@@ -139,13 +157,16 @@ impl ValidatorApi {
 #[tonic::async_trait]
 impl ValidatorService for ValidatorApi {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let arrived = Instant::now();
         let validator = identity::validator(&request)?;
-        let given = deadline::timeout(request.metadata());
-        let budget =
-            given.map_or(self.budget, |given| given.saturating_sub(self.reply_margin).min(self.budget));
+        let budget = self.budget(&request);
+        let wants_timing = request.metadata().contains_key(WANTS_TIMING);
         let tap = wire::tap(request.into_inner(), validator).map_err(|error| status::field(&error))?;
-        Ok(Response::new(self.decide(&tap, Budget(arrived + budget)).await))
+        let answer = self.road.decide(&tap, budget).await;
+        let mut response = Response::new(self.reply(&tap, &answer));
+        if wants_timing {
+            response.metadata_mut().insert("server-timing", wire::timing(&answer.stages));
+        }
+        Ok(response)
     }
 
     type CheckStreamStream = ReceiverStream<Result<CheckResponse, Status>>;
@@ -155,8 +176,9 @@ impl ValidatorService for ValidatorApi {
         request: Request<Streaming<CheckRequest>>,
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
         let validator = identity::validator(&request)?;
+        let leaving = request.extensions().get::<Peer>().map(|peer| peer.leaving.clone()).unwrap_or_default();
         let (answers, outgoing) = mpsc::channel(STREAM_CONCURRENCY);
-        tokio::spawn(self.clone().serve_stream(request.into_inner(), validator, answers));
+        tokio::spawn(self.clone().serve_stream(request.into_inner(), validator, leaving, answers));
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 
@@ -170,15 +192,16 @@ impl ValidatorService for ValidatorApi {
         if !is_ours {
             return Err(status::field(&FieldError::new("verdict_id", "must be the verdict_id of an answer")));
         }
-        let count = match request.outcome() {
-            InspectionOutcome::Passed => &self.inspections.passed,
-            InspectionOutcome::Refused => &self.inspections.refused,
-            InspectionOutcome::Left => &self.inspections.left,
+        let (count, name) = match request.outcome() {
+            InspectionOutcome::Passed => (&self.inspections.passed, "passed"),
+            InspectionOutcome::Refused => (&self.inspections.refused, "refused"),
+            InspectionOutcome::Left => (&self.inspections.left, "left"),
             InspectionOutcome::Unspecified => {
                 return Err(status::field(&FieldError::new("outcome", "must be PASSED, REFUSED or LEFT")));
             }
         };
         count.fetch_add(1, Relaxed);
+        self.metrics.inspection(name);
         Ok(Response::new(proto::ReportInspectionResponse {}))
     }
 }

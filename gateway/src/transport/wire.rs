@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ridegate_proto::validator::v1 as wire;
+use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::{
     admission::{
@@ -14,6 +15,7 @@ use crate::{
         prompt::{Color, Prompt, Tone},
         verdict::{AllowReason, Degraded, Inspect, Verdict},
     },
+    stages::{Stage, Stages},
 };
 
 pub(super) fn tap(request: wire::CheckRequest, validator: Validator) -> Result<Tap, FieldError> {
@@ -91,6 +93,15 @@ pub(super) fn degraded(degraded: Degraded) -> wire::Degraded {
         Degraded::Registry => wire::DegradedCause::Registry,
     };
     wire::Degraded { cause: cause.into() }
+}
+
+/// The stages in the form of W3C Server Timing, in milliseconds: digits, letters and punctuation only.
+pub(super) fn timing(stages: &Stages) -> MetadataValue<Ascii> {
+    let millis = |took: std::time::Duration| took.as_secs_f64() * 1e3;
+    let stage = |(stage, took): (Stage, _)| format!("{};dur={:.3}", stage.name(), millis(took));
+    let all = stages.took().map(stage).chain([format!("total;dur={:.3}", millis(stages.total()))]);
+    let text = all.collect::<Vec<_>>().join(", ");
+    text.parse().unwrap_or_else(|_| MetadataValue::from_static(""))
 }
 
 pub(super) const fn duration(duration: SignedDuration) -> prost_types::Duration {

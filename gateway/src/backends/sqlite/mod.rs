@@ -75,6 +75,12 @@ impl Registry {
         Ok(Self { readers, writer, keys, _lock: lock })
     }
 
+    /// Whether it answers.
+    pub async fn ping(&self) -> Result<(), RegistryError> {
+        sqlx::query("SELECT 1 FROM link LIMIT 1").fetch_optional(&self.readers).await?;
+        Ok(())
+    }
+
     /// Whose account it is; `None` if it is not linked.
     pub async fn find(&self, key: &Pseudonym) -> Result<Option<Subject>, RegistryError> {
         let row = sqlx::query("SELECT subject FROM link WHERE key = ?").bind(bytes(key));
