@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use jiff::SignedDuration;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use ridegate_adapters::mot::MAX_VALIDITY_S;
@@ -22,14 +24,16 @@ use ridegate_proto::partner::v1::{
 };
 use tempfile::TempDir;
 use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
-use tonic::{Request, transport::Endpoint};
+use tonic::transport::Channel;
 
 use crate::{
     authority::Authority,
     issuing::{Key, Phone, Terms},
+    pki::Pki,
     progress::progress,
     riders::{Rider, wire},
     trust::Trust,
+    visit::{GATES, Gate},
 };
 
 /// Where the city's clock stands when it starts: inside the 72-hour window.
@@ -39,6 +43,7 @@ pub const METRO: &str = "bjsubway";
 /// The bus fleet; it is configured to get them in full.
 pub const BUS: &str = "bjbus";
 
+const CERTIFICATES_LIVE: SignedDuration = SignedDuration::from_hours(30 * 24);
 const LINKS_AT_ONCE: usize = 8;
 /// Riders with each partner, of every kind about as many as its share of the day's stories.
 const RIDERS: [(Rider, usize); 8] = [
@@ -67,8 +72,12 @@ pub struct City {
     /// A healthy rider of the first partner whose codes live long enough to be pasted.
     visitor: Commuter,
     authority: Authority,
-    /// Kept for as long as the city runs.
-    _folder: TempDir,
+    /// The channel of every caller there is, by identity. Each has a certificate and a connection of its own.
+    callers: HashMap<String, Channel>,
+    /// Certificates, configuration and registry.
+    folder: PathBuf,
+    /// The folder, if it shall go when the city closes.
+    _temporary: Option<TempDir>,
 }
 
 /// A rider with a phone.
@@ -79,16 +88,21 @@ pub(crate) struct Commuter {
 }
 
 impl City {
-    /// Builds a city; `config` is more configuration for its gateway, in TOML.
-    pub async fn build(seed: u64, config: &str) -> Result<Self> {
+    /// Builds a city in a new folder, or in one that goes when the city closes; `config` is more configuration for its
+    /// gateway, in TOML.
+    pub async fn build(seed: u64, config: &str, folder: Option<&Path>) -> Result<Self> {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let folder = tempfile::tempdir()?;
+        let temporary = folder.is_none().then(tempfile::tempdir).transpose()?;
+        let folder = folder.or(temporary.as_ref().map(TempDir::path)).context("no folder")?.to_owned();
+        let pki = Pki::create(&folder.join("pki"), CERTIFICATES_LIVE)?;
+        pki.server(&["localhost".into(), "127.0.0.1".into(), "::1".into()])?;
         let trust = Trust::new(&mut rng)?;
-        trust.write(folder.path())?;
+        trust.write(&folder)?;
         let authority = Authority::start()?;
         let clock: Clock = START.parse().map_err(anyhow::Error::msg)?;
-        let gateway = start_gateway(folder.path(), &authority, clock.clone(), config).await?;
+        let gateway = start_gateway(&folder, &authority, clock.clone(), config).await?;
         let city = Self {
+            callers: connect(&pki, gateway.address(), &trust)?,
             gateway,
             partners: trust.partners().map(|(id, _)| id.to_owned()).collect(),
             forger: Key::generate(&mut rng)?,
@@ -97,7 +111,8 @@ impl City {
             visitor: commuter(&trust, 0, 0, MAX_VALIDITY_S, &clock, &mut rng)?,
             clock,
             authority,
-            _folder: folder,
+            folder,
+            _temporary: temporary,
         };
         city.link_riders(&trust).await?;
         Ok(city)
@@ -105,7 +120,17 @@ impl City {
 
     /// Where the gateway listens.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.gateway.address())
+        format!("https://{}", self.gateway.address())
+    }
+
+    /// Where certificates, configuration and registry are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The connection of a gate or a partner.
+    pub(crate) fn channel(&self, identity: &str) -> Result<Channel> {
+        self.callers.get(identity).cloned().context("nobody of that name is in the city")
     }
 
     /// The city's clock.
@@ -137,7 +162,6 @@ impl City {
         let riders: Vec<_> = riders.chain([(0, Rider::Healthy, &self.visitor)]).collect();
         let progress = progress(riders.len(), "riders link ");
         let room = Arc::new(Semaphore::new(LINKS_AT_ONCE));
-        let channel = Endpoint::from_shared(self.endpoint())?.connect().await?;
         let mut tasks: JoinSet<Result<()>> = JoinSet::new();
         for (position, rider, commuter) in riders {
             let (partner, issuing) = trust.partners().nth(position).context("no such partner")?;
@@ -149,8 +173,8 @@ impl City {
                 self.authority.set(&subject, facts);
             }
             let request = link_request(&issuing.issuer.to_string(), &commuter.account, code, wire(now));
-            let request = identified(request, &format!("urn:ridegate:partner:{partner}"))?;
-            let (mut client, progress) = (PartnerServiceClient::new(channel.clone()), progress.clone());
+            let channel = self.channel(&format!("urn:ridegate:partner:{partner}"))?;
+            let (mut client, progress) = (PartnerServiceClient::new(channel), progress.clone());
             let turn = Arc::clone(&room).acquire_owned().await?;
             tasks.spawn(async move {
                 let result = client.link_rider(request).await?.into_inner().result();
@@ -197,7 +221,9 @@ impl Commuter {
 async fn start_gateway(folder: &Path, authority: &Authority, clock: Clock, more: &str) -> Result<Running> {
     // Times are wide: on a busy machine the demo shall be slow, not wrong. The latencies it shows are the real ones.
     let config = format!(
-        "[listen]\naddress = \"127.0.0.1:0\"\n\
+        "[listen]\naddress = \"127.0.0.1:0\"\nnotice = \"0s\"\nreflection = true\n\
+         [tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\nclient_ca = \"pki/ca.pem\"\n\
+         [operations]\naddress = \"127.0.0.1:0\"\n\
          [authority]\nendpoint = \"{}\"\nlookup_timeout = \"5s\"\nexchange_timeout = \"10s\"\n\
          [registry]\ntimeout = \"5s\"\n\
          [verdict]\nbudget = \"10s\"\ndouble_read = \"30s\"\n\
@@ -277,9 +303,15 @@ fn link_request(issuer: &str, account: &str, code: String, now: prost_types::Tim
     }
 }
 
-/// A request as this caller.
-pub fn identified<T>(message: T, identity: &str) -> Result<Request<T>> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("x-ridegate-identity", identity.parse()?);
-    Ok(request)
+/// Certifies every gate and every partner, and gives each a connection, made when it is first used.
+fn connect(pki: &Pki, gateway: SocketAddr, trust: &Trust) -> Result<HashMap<String, Channel>> {
+    let gates = (0..GATES).map(|number| Gate::new(number).identity);
+    let partners = trust.partners().map(|(partner, _)| format!("urn:ridegate:partner:{partner}"));
+    let channel = |identity: String| {
+        let name = identity.trim_start_matches("urn:ridegate:").replace(':', "-");
+        let files = pki.caller(&name, &identity)?;
+        let endpoint = files.endpoint(&format!("https://{gateway}"), &pki.ca())?;
+        Ok((identity, endpoint.connect_lazy()))
+    };
+    gates.chain(partners).map(channel).collect()
 }

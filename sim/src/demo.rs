@@ -13,7 +13,6 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
-use tonic::transport::Endpoint;
 
 use crate::{city::City, plan, progress::progress, report::Report, visit::Visit};
 
@@ -35,7 +34,6 @@ pub async fn ride(city: &Arc<City>, options: &Options) -> Result<Report> {
     let mut rng = ChaCha20Rng::seed_from_u64(options.seed.wrapping_add(1));
     let stories = plan::stories(options.taps, &mut rng);
     let progress = progress(options.taps, "taps        ");
-    let channel = Endpoint::from_shared(city.endpoint())?.tcp_nodelay(true).connect().await?;
     let report = Arc::new(Mutex::new(Report::new()?));
     let room = Arc::new(Semaphore::new(IN_FLIGHT));
     let (began, mut tasks) = (Instant::now(), JoinSet::new());
@@ -46,8 +44,7 @@ pub async fn ride(city: &Arc<City>, options: &Options) -> Result<Report> {
         }
         sent += u32::try_from(story.expected().len())?;
         let permit = Arc::clone(&room).acquire_owned().await?;
-        let visit =
-            Visit { city: Arc::clone(city), channel: channel.clone(), turn, story, noise: rng.random() };
+        let visit = Visit { city: Arc::clone(city), turn, story, noise: rng.random() };
         let (report, progress) = (Arc::clone(&report), progress.clone());
         tasks.spawn(async move {
             let ridden = visit.ride(&report, &progress).await;

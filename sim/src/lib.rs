@@ -5,6 +5,7 @@ pub mod authority;
 pub mod city;
 pub mod demo;
 pub mod issuing;
+pub mod pki;
 mod plan;
 mod progress;
 mod report;

@@ -9,16 +9,22 @@ use crate::city::{City, METRO};
 pub fn instructions(city: &City) -> Result<String> {
     let endpoint = city.endpoint();
     let code = BASE64_STANDARD.encode(city.visitors_code()?);
-    let identity = format!("x-ridegate-identity: urn:ridegate:validator:{METRO}:gate-1");
     let body = format!(r#"{{"request_id":"hello-1","qr_code":"{code}","direction":"DIRECTION_ENTRY"}}"#);
     let method = "ridegate.validator.v1.ValidatorService/Check";
-    let address = endpoint.trim_start_matches("http://");
+    let address = endpoint.trim_start_matches("https://");
+    let pki = city.folder().join("pki");
+    let (pki, gate) = (pki.display(), format!("validator-{METRO}-gate-1"));
+    let metrics = city.gateway.operations().map(|at| format!("http://{at}/metrics")).unwrap_or_default();
     Ok(format!(
         "The city stays open on {endpoint}; its clock shows {}. Ctrl-C closes it.\n\
-         From the repository's root, within twenty minutes (the code does not live longer), and again to see a retry:\n\n\
-         buf curl --schema proto --protocol grpc --http2-prior-knowledge \\\n  -H '{identity}' \\\n  -d '{body}' \\\n  {endpoint}/{method}\n\n\
+         Certificates are in {pki}, metrics on {metrics}.\n\n\
+         The contract is served too, so no file is needed. Within twenty minutes (the code does not live longer), and \
+         again to see a retry:\n\n\
+         buf curl --protocol grpc --cacert {pki}/ca.pem --cert {pki}/{gate}.pem --key {pki}/{gate}.key \\\n  \
+         -d '{body}' \\\n  {endpoint}/{method}\n\n\
          or\n\n\
-         grpcurl -plaintext -import-path proto -proto ridegate/validator/v1/validator.proto \\\n  -H '{identity}' \\\n  -d '{body}' \\\n  {address} {method}\n",
+         grpcurl -cacert {pki}/ca.pem -cert {pki}/{gate}.pem -key {pki}/{gate}.key \\\n  \
+         -d '{body}' \\\n  {address} {method}\n",
         city.clock().now(),
     ))
 }

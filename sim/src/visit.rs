@@ -14,21 +14,21 @@ use ridegate_proto::validator::v1::{
     check_request, validator_service_client::ValidatorServiceClient,
 };
 use tokio::time::Instant;
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 use crate::{
-    city::{BUS, City, METRO, VALIDITY_S, identified},
+    city::{BUS, City, METRO, VALIDITY_S},
     plan::{self, Expected, Story},
     progress::Progress,
     report::{Mismatch, Report},
 };
 
-const GATES: usize = 24;
+/// Gates and bus doors in the city.
+pub(crate) const GATES: usize = 24;
 
 /// One story on its way.
 pub(crate) struct Visit {
     pub(crate) city: Arc<City>,
-    pub(crate) channel: Channel,
     /// Which of the day's stories; it picks partner, rider and gate.
     pub(crate) turn: usize,
     pub(crate) story: Story,
@@ -37,13 +37,13 @@ pub(crate) struct Visit {
 }
 
 /// A gate or a bus door.
-struct Gate {
-    identity: String,
+pub(crate) struct Gate {
+    pub(crate) identity: String,
     bus: bool,
 }
 
 impl Gate {
-    fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         let (bus, number) = (number % 4 == 3, number % GATES);
         let identity = if bus {
             format!("urn:ridegate:validator:{BUS}:reader-{number}")
@@ -134,8 +134,8 @@ impl Visit {
     }
 
     async fn check(&self, gate: &Gate, request: CheckRequest) -> Result<Response<CheckResponse>, Status> {
-        let request = identified(request, &gate.identity).map_err(|_| Status::internal("identity"))?;
-        ValidatorServiceClient::new(self.channel.clone()).check(request).await
+        let channel = self.city.channel(&gate.identity).map_err(|_| Status::internal("no such gate"))?;
+        ValidatorServiceClient::new(channel).check(request).await
     }
 
     fn book(
@@ -173,8 +173,7 @@ impl Visit {
         };
         let report =
             ReportInspectionRequest { verdict_id: answer.verdict_id.clone(), outcome: outcome.into() };
-        let report = identified(report, &gate.identity)?;
-        ValidatorServiceClient::new(self.channel.clone()).report_inspection(report).await?;
+        ValidatorServiceClient::new(self.city.channel(&gate.identity)?).report_inspection(report).await?;
         Ok(())
     }
 }
