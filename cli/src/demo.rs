@@ -1,6 +1,6 @@
 //! `ridegate demo`.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Result};
 use ridegate_sim::{
@@ -25,6 +25,10 @@ pub(crate) struct Arguments {
     /// Leave the city running afterwards, and say how to call it with another client.
     #[arg(long)]
     stay: bool,
+    /// Where the city keeps its certificates, configuration and registry: a folder without a city in it. Without this, one that goes when the
+    /// city closes.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
     /// More configuration for the city's gateway, in TOML: for seeing the demo fail.
     #[arg(long, value_name = "TOML", default_value = "", hide = true)]
     gateway: String,
@@ -47,7 +51,7 @@ async fn ride(arguments: &Arguments) -> Result<bool> {
         seed: arguments.seed,
     };
     println!("A city on this machine, {START}, seed {}.", options.seed);
-    let city = Arc::new(City::build(options.seed, &arguments.gateway).await?);
+    let city = Arc::new(City::build(options.seed, &arguments.gateway, arguments.folder.as_deref()).await?);
     let report = demo::ride(&city, &options).await?;
     println!("{report}");
     if arguments.stay {

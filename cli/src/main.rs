@@ -2,14 +2,17 @@
 
 #[cfg(feature = "sim")]
 mod demo;
+mod log;
+#[cfg(feature = "sim")]
+mod pki;
 mod serve;
 mod signal;
 mod vectors;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use ridegate_gateway::config::{Log, LogLevel};
 
 /// A configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -30,6 +33,10 @@ enum Command {
     /// Run a whole city on this machine: authority, partners, riders, gates. Needs nothing else.
     #[cfg(feature = "sim")]
     Demo(demo::Arguments),
+    /// Certificates for development.
+    #[cfg(feature = "sim")]
+    #[command(subcommand)]
+    Pki(pki::Command),
     /// Conformance cases.
     #[command(subcommand)]
     Vectors(Vectors),
@@ -48,21 +55,17 @@ enum Vectors {
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
-    log(if matches!(command, Command::Serve(_)) { "info" } else { "warn" });
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(feature = "sim")]
-        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Demo(arguments) => {
+            log::start(&Log { level: LogLevel::Warn, ..Log::default() });
+            demo::run(&arguments)
+        }
+        #[cfg(feature = "sim")]
+        Command::Pki(command) => pki::run(&command),
         Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
     }
-}
-
-/// Logs to standard error; `RUST_LOG` says how much, else `default`.
-fn log(default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let ansi = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
-    log.with_writer(std::io::stderr).init();
 }
 
 /// Says why on standard error and gives the exit code.

@@ -6,15 +6,15 @@ use anyhow::Result;
 use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile};
 use tracing::{info, warn};
 
-use crate::{EXIT_USAGE, fail, signal};
+use crate::{EXIT_USAGE, fail, log, signal};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Configuration; `ridegate.example.toml` explains every key.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// For your own machine only: no TLS, the caller's identity read from the metadata key x-ridegate-identity, test
-    /// keys accepted. Listens on loopback only.
+    /// For your own machine only: test keys are accepted, and without [tls] there is none and callers' identities are
+    /// read from the metadata key x-ridegate-identity. Listens on loopback only.
     #[arg(long)]
     insecure_dev: bool,
     /// Stand in another period, such as 2022-06-15T12:00:00+08:00, with ",frozen" behind it if time shall not pass.
@@ -24,12 +24,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let clock = arguments.clock.clone().unwrap_or(Clock::system());
-    let settings = ConfigFile::load(&arguments.config)
-        .map_err(Into::into)
-        .and_then(|file| Settings::new(file, clock.clone(), arguments.insecure_dev));
+    let settings = ConfigFile::load(&arguments.config).map_err(Into::into).and_then(|file| {
+        log::start(&file.config.log);
+        Settings::new(file, clock.clone(), arguments.insecure_dev)
+    });
     match settings {
         Err(error) => fail(EXIT_USAGE, &error),
-        Ok(settings) => match serve(settings, &clock) {
+        Ok(settings) => match serve(settings, &clock, arguments.insecure_dev) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &format!("{error:#}")),
         },
@@ -37,13 +38,21 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 #[tokio::main]
-async fn serve(settings: Settings, clock: &Clock) -> Result<()> {
-    warn!(
-        "INSECURE: no TLS, identities are believed as they are stated, test keys are accepted. For development only"
-    );
-    let (policy, enforced) = (settings.policy_version().to_owned(), settings.enforces_now());
+async fn serve(settings: Settings, clock: &Clock, insecure_dev: bool) -> Result<()> {
+    let tls = settings.expiry();
+    if insecure_dev {
+        warn!(tls = tls.is_some(), "INSECURE: test keys are accepted. For development only");
+    }
+    if tls.is_none() {
+        warn!("INSECURE: no TLS, and callers' identities are believed as they are stated");
+    }
+    let (policy, enforced, partners) =
+        (settings.policy_version().to_owned(), settings.enforces_now(), settings.partners());
     let running = settings.start().await?;
-    info!(address = %running.address(), clock = %clock.now(), policy, enforced, "serving");
+    if let Some(operations) = running.operations() {
+        info!(%operations, "metrics and probes");
+    }
+    info!(address = %running.address(), tls = tls.is_some(), clock = %clock.now(), partners, policy, enforced, "serving");
     signal::stop().await?;
     info!("stopping");
     running.stop().await;

@@ -1,0 +1,197 @@
+//! The log, on standard error. What may stand in it is a list: a field that is not on it is left out, whoever logs it,
+//! so that what names a rider cannot get in by an oversight, here or in a library.
+
+use std::{
+    fmt::{self, Write as _},
+    io::IsTerminal,
+};
+
+use ridegate_gateway::{
+    clock::Clock,
+    config::{Log, LogFormat},
+};
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+/// What an event may say beside its message.
+const FIELDS: [&str; 14] = [
+    "address",
+    "cause",
+    "certificate_ends",
+    "clock",
+    "enforced",
+    "left",
+    "operations",
+    "partners",
+    "passed",
+    "policy",
+    "refused",
+    "role",
+    "tls",
+    "why",
+];
+
+/// Starts the log. `RUST_LOG` says how much; else the configuration.
+pub(crate) fn start(log: &Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(log.level.name()));
+    let ansi = std::io::stderr().is_terminal() && log.format == LogFormat::Text;
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
+    subscriber.event_format(Lines(log.format)).init();
+}
+
+/// Writes one event as one line.
+struct Lines(LogFormat);
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut said = Said::default();
+        event.record(&mut said);
+        let (at, level) = (Clock::system().now(), event.metadata().level());
+        match self.0 {
+            LogFormat::Json => {
+                let mut line = Map::new();
+                line.insert("timestamp".into(), at.to_string().into());
+                line.insert("level".into(), level.as_str().into());
+                line.insert("target".into(), event.metadata().target().into());
+                line.insert("message".into(), said.message.into());
+                line.extend(said.fields);
+                writeln!(writer, "{}", Value::Object(line))
+            }
+            LogFormat::Text => {
+                write!(writer, "{at:.6} {} {}", Colored(*level, writer.has_ansi_escapes()), said.message)?;
+                for (name, value) in &said.fields {
+                    match value {
+                        Value::String(text) => write!(writer, " {name}={text}")?,
+                        other => write!(writer, " {name}={other}")?,
+                    }
+                }
+                writeln!(writer)
+            }
+        }
+    }
+}
+
+/// What of an event is on the list.
+#[derive(Default)]
+struct Said {
+    message: String,
+    fields: Map<String, Value>,
+}
+
+impl Said {
+    fn keep(&mut self, field: &Field, value: impl Into<Value>) {
+        if FIELDS.contains(&field.name()) {
+            self.fields.insert(field.name().to_owned(), value.into());
+        }
+    }
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _to_a_string = write!(self.message, "{value:?}");
+        } else {
+            self.keep(field, format!("{value:?}"));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.keep(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.keep(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.keep(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.keep(field, value);
+    }
+}
+
+struct Colored(tracing::Level, bool);
+
+impl fmt::Display for Colored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(level, ansi) = *self;
+        let color = match level {
+            tracing::Level::ERROR => 31,
+            tracing::Level::WARN => 33,
+            tracing::Level::INFO => 32,
+            _ => 34,
+        };
+        if ansi { write!(f, "\x1b[{color}m{level:>5}\x1b[0m") } else { write!(f, "{level:>5}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .event_format(Lines(format))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(account = "canary", cause = %"disk full", left = 3_u64, "not carried out");
+        });
+        let said = sink.0.lock().unwrap().clone();
+        String::from_utf8(said).unwrap()
+    }
+
+    #[test]
+    fn a_field_that_is_not_on_the_list_is_left_out() {
+        let text = logged(LogFormat::Text);
+        assert!(text.ends_with("  WARN not carried out cause=disk full left=3\n"), "{text}");
+        let json: Value = serde_json::from_str(&logged(LogFormat::Json)).unwrap();
+        assert_eq!(json["message"], "not carried out");
+        assert_eq!((&json["cause"], &json["left"]), (&Value::from("disk full"), &Value::from(3)));
+        assert_eq!(json["level"], "WARN");
+        assert!(json.get("account").is_none());
+        assert!(!text.contains("canary") && !json.to_string().contains("canary"));
+    }
+}
