@@ -26,6 +26,8 @@ mod front_door;
 mod links;
 #[path = "e2e/quotas.rs"]
 mod quotas;
+#[path = "e2e/roles.rs"]
+mod roles;
 #[path = "e2e/stream.rs"]
 mod stream;
 #[path = "e2e/vectors.rs"]

@@ -1,7 +1,8 @@
 //! A gateway with everything around it, for one test.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
     path::Path,
     sync::{
         Mutex,
@@ -10,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use ridegate_gateway::{
@@ -30,13 +32,14 @@ use ridegate_proto::{
 use ridegate_sim::{
     authority::Authority,
     issuing::{Key, Phone, Terms},
+    pki::{Files, Pki},
     riders::{Rider, wire},
     trust::Trust,
 };
 use tempfile::TempDir;
 use tonic::{
     Request, Response, Status,
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 pub const NOON: &str = "2022-06-15T12:00:00+08:00,frozen";
@@ -44,12 +47,20 @@ pub const GATE: &str = "urn:ridegate:validator:bjsubway:gate-1";
 pub const PARTNER: &str = "yikatong";
 pub const ISSUER: &str = "99990001";
 
+/// Budgets so wide that a busy machine changes no answer.
+const WIDE: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
+/// Where `Pki` writes.
+const TLS: &str = "[tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\nclient_ca = \"pki/ca.pem\"\nreload = \"20ms\"\n";
+
 pub struct House {
     gateway: Option<Running>,
     pub authority: Authority,
     pub clock: Clock,
     pub channel: Channel,
     pub folder: TempDir,
+    /// Who certifies callers, in a house with TLS.
+    pub pki: Option<Pki>,
+    channels: Mutex<HashMap<String, Channel>>,
     trust: Trust,
     used: Mutex<HashSet<u32>>,
     taps: AtomicU32,
@@ -62,13 +73,24 @@ impl House {
 
     /// With more configuration. Budgets are wide, so that a busy machine changes no answer.
     pub async fn with(more: &str) -> Self {
-        let wide = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
-        Self::exactly(&format!("{wide}{more}"), "lookup_timeout = \"5s\"").await
+        Self::exactly(&format!("{WIDE}{more}"), "lookup_timeout = \"5s\"").await
+    }
+
+    /// With TLS: every caller has a certificate and a connection of its own.
+    pub async fn guarded(more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::create(&folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
+        pki.server(&["localhost".into(), "127.0.0.1".into()]).unwrap();
+        let config = format!("{TLS}{WIDE}{more}");
+        Self::build(folder, Some(pki), &config, "lookup_timeout = \"5s\"").await
     }
 
     /// With this configuration, and these keys of `[authority]`.
     pub async fn exactly(config: &str, authority_keys: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::build(tempfile::tempdir().unwrap(), None, config, authority_keys).await
+    }
+
+    async fn build(folder: TempDir, pki: Option<Pki>, config: &str, authority_keys: &str) -> Self {
         let trust = Trust::new(&mut ChaCha20Rng::seed_from_u64(1)).unwrap();
         trust.write(folder.path()).unwrap();
         let authority = Authority::start().unwrap();
@@ -76,17 +98,60 @@ impl House {
         let path = write_config(folder.path(), &authority, config, authority_keys);
         let settings = Settings::new(ConfigFile::load(&path).unwrap(), clock.clone(), true).unwrap();
         let gateway = settings.start().await.unwrap();
-        let channel = connect(&format!("http://{}", gateway.address())).await;
+        let channel = match pki {
+            // Of nobody, and never used: a connection says who is at its end.
+            Some(_) => Endpoint::from_static("http://127.0.0.1:1").connect_lazy(),
+            None => connect(&format!("http://{}", gateway.address())).await,
+        };
         Self {
             gateway: Some(gateway),
             authority,
             clock,
             channel,
             folder,
+            pki,
+            channels: Mutex::default(),
             trust,
             used: Mutex::default(),
             taps: AtomicU32::new(0),
         }
+    }
+
+    /// The connection of a caller: its own in a house with TLS, else everybody's.
+    pub fn channel_of(&self, identity: &str) -> Channel {
+        let Some(pki) = &self.pki else { return self.channel.clone() };
+        let mut channels = self.channels.lock().unwrap();
+        let number = channels.len();
+        let certify = || {
+            let files = pki.stranger(&format!("caller-{number}"), &[identity]).unwrap();
+            files.endpoint(&self.url(), &pki.ca()).unwrap().connect_lazy()
+        };
+        channels.entry(identity.to_owned()).or_insert_with(certify).clone()
+    }
+
+    /// A connection with this certificate.
+    pub fn channel_with(&self, files: &Files) -> Channel {
+        files.endpoint(&self.url(), &self.pki.as_ref().unwrap().ca()).unwrap().connect_lazy()
+    }
+
+    /// A connection without a certificate.
+    pub fn channel_of_nobody(&self) -> Channel {
+        let ca = Certificate::from_pem(std::fs::read(self.pki.as_ref().unwrap().ca()).unwrap());
+        let tls = ClientTlsConfig::new().ca_certificate(ca);
+        Endpoint::from_shared(self.url()).unwrap().tls_config(tls).unwrap().connect_lazy()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.gateway.as_ref().unwrap().address()
+    }
+
+    pub fn operations(&self) -> SocketAddr {
+        self.gateway.as_ref().unwrap().operations().unwrap()
+    }
+
+    fn url(&self) -> String {
+        let scheme = if self.pki.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address())
     }
 
     /// Stops the gateway in this process; another may serve the house from now on, through `channel`.
@@ -140,19 +205,19 @@ impl House {
     }
 
     pub async fn link(&self, partner: &str, request: LinkRiderRequest) -> Result<LinkRiderResponse, Status> {
-        let mut client = PartnerServiceClient::new(self.channel.clone());
+        let mut client = PartnerServiceClient::new(self.channel_of(&partner_identity(partner)));
         client.link_rider(as_partner(partner, request)).await.map(Response::into_inner)
     }
 
     pub async fn unlink(&self, partner: &str, account: u64) -> Result<bool, Status> {
         let request = UnlinkRiderRequest { medium: Some(medium(account)) };
-        let mut client = PartnerServiceClient::new(self.channel.clone());
+        let mut client = PartnerServiceClient::new(self.channel_of(&partner_identity(partner)));
         client.unlink_rider(as_partner(partner, request)).await.map(|answer| answer.into_inner().unlinked)
     }
 
     pub async fn is_linked(&self, partner: &str, account: u64) -> Result<bool, Status> {
         let request = GetLinkRequest { medium: Some(medium(account)) };
-        let mut client = PartnerServiceClient::new(self.channel.clone());
+        let mut client = PartnerServiceClient::new(self.channel_of(&partner_identity(partner)));
         client.get_link(as_partner(partner, request)).await.map(|answer| answer.into_inner().link.is_some())
     }
 
@@ -163,7 +228,7 @@ impl House {
     }
 
     pub async fn check(&self, identity: &str, request: CheckRequest) -> Result<CheckResponse, Status> {
-        let mut client = ValidatorServiceClient::new(self.channel.clone());
+        let mut client = ValidatorServiceClient::new(self.channel_of(identity));
         client.check(identified(identity, request)).await.map(Response::into_inner)
     }
 
@@ -263,7 +328,11 @@ pub fn identified<T>(identity: &str, message: T) -> Request<T> {
 }
 
 fn as_partner<T>(partner: &str, message: T) -> Request<T> {
-    identified(&format!("urn:ridegate:partner:{partner}"), message)
+    identified(&partner_identity(partner), message)
+}
+
+pub fn partner_identity(partner: &str) -> String {
+    format!("urn:ridegate:partner:{partner}")
 }
 
 /// Verdict and reason, as `ALLOW HEALTH_OK`.
