@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::print_stdout)]
 
+#[path = "e2e/frames.rs"]
+mod frames;
 #[path = "e2e/house.rs"]
 mod house;
 #[path = "e2e/process.rs"]
@@ -22,8 +24,14 @@ mod facts;
 mod failures;
 #[path = "e2e/front_door.rs"]
 mod front_door;
+#[path = "e2e/hostile.rs"]
+mod hostile;
+#[path = "e2e/leaving.rs"]
+mod leaving;
 #[path = "e2e/links.rs"]
 mod links;
+#[path = "e2e/observed.rs"]
+mod observed;
 #[path = "e2e/quotas.rs"]
 mod quotas;
 #[path = "e2e/roles.rs"]

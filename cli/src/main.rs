@@ -1,5 +1,6 @@
 //! The one binary: `ridegate`.
 
+mod check;
 #[cfg(feature = "sim")]
 mod demo;
 mod log;
@@ -30,6 +31,9 @@ struct Cli {
 enum Command {
     /// Serve validators and partners over gRPC.
     Serve(serve::Arguments),
+    /// Look at a configuration, and everything it names, without serving. Exit 64 if it cannot be used, 1 if a
+    /// certificate ends too soon.
+    CheckConfig(check::Arguments),
     /// Run a whole city on this machine: authority, partners, riders, gates. Needs nothing else.
     #[cfg(feature = "sim")]
     Demo(demo::Arguments),
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
     let command = Cli::parse().command;
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::CheckConfig(arguments) => check::run(&arguments),
         #[cfg(feature = "sim")]
         Command::Demo(arguments) => {
             log::start(&Log { level: LogLevel::Warn, ..Log::default() });

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let clock = arguments.clock.clone().unwrap_or(Clock::system());
-    let settings = ConfigFile::load(&arguments.config).map_err(Into::into).and_then(|file| {
+    let settings = ConfigFile::load(&arguments.config).and_then(|file| {
         log::start(&file.config.log);
         Settings::new(file, clock.clone(), arguments.insecure_dev)
     });

@@ -51,17 +51,6 @@ pub struct Settings {
     clock: Clock,
 }
 
-/// Settings with which the gateway does not start. Nothing was opened.
-#[derive(Debug, Error)]
-pub enum SettingsError {
-    /// A file.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A certificate.
-    #[error("[tls] {0}")]
-    Tls(#[from] TlsError),
-}
-
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -113,23 +102,35 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 impl Settings {
     /// Reads what the configuration names, and refuses what would not be safe.
-    pub fn new(file: ConfigFile, clock: Clock, insecure_dev: bool) -> Result<Self, SettingsError> {
+    pub fn new(file: ConfigFile, clock: Clock, insecure_dev: bool) -> Result<Self, ConfigError> {
         let partners = Arc::new(file.load_partners()?);
         let policy = Arc::new(file.load_policy()?);
         if !insecure_dev && partners.has_test_keys() {
-            return Err(refuse_test_keys(&file, &partners).into());
+            return Err(refuse_test_keys(&file, &partners));
         }
-        let tls = file.config.tls.clone().map(|tls| Tls::load(tls.into())).transpose()?.map(Arc::new);
+        let tls = file.config.tls.clone().map(|tls| Tls::load(tls.into())).transpose();
+        let tls = tls.map_err(|error| refuse_certificates(&file, &error))?.map(Arc::new);
         if !insecure_dev && tls.is_none() {
             let why =
                 "must be given: without TLS the gateway serves on your own machine only, with --insecure-dev";
-            return Err(file.refuse("tls", "certificate", why).into());
+            return Err(file.refuse("tls", "certificate", why));
         }
         if insecure_dev && !file.config.listen.address.ip().is_loopback() {
             let why = "must be a loopback address with --insecure-dev, such as 127.0.0.1:7443";
-            return Err(file.refuse("listen", "address", why).into());
+            return Err(file.refuse("listen", "address", why));
         }
         Ok(Self { config: file.config, partners, policy, tls, clock })
+    }
+
+    /// Looks at what starting would need, and opens nothing: the key file.
+    pub fn check(&self) -> Result<(), StartError> {
+        let registry = &self.config.registry;
+        if registry.key_file.exists() || registry.path.exists() { self.keys().map(drop) } else { Ok(()) }
+    }
+
+    /// Where it will listen.
+    pub const fn address(&self) -> SocketAddr {
+        self.config.listen.address
     }
 
     /// When its certificates end; `None` without TLS.
@@ -327,6 +328,18 @@ async fn probe(registry: Arc<Registry>, health: Health) {
         health.registry(matches!(answered, Ok(Ok(()))));
         sleep(PROBE_EVERY).await;
     }
+}
+
+fn refuse_certificates(file: &ConfigFile, error: &TlsError) -> ConfigError {
+    let tls = file.config.tls.as_ref();
+    let is = |path: fn(&crate::config::Tls) -> Option<&PathBuf>| tls.and_then(path) == Some(&error.file);
+    let key = match () {
+        () if is(|tls| Some(&tls.key)) => "key",
+        () if is(|tls| Some(&tls.client_ca)) => "client_ca",
+        () if is(|tls| tls.client_crl.as_ref()) => "client_crl",
+        () => "certificate",
+    };
+    file.refuse("tls", key, &error.to_string())
 }
 
 /// By a test key anybody can sign.

@@ -57,6 +57,7 @@ struct Inner {
     runtime: Mutex<Option<Runtime>>,
     lookups: AtomicU64,
     batches: AtomicU64,
+    exchanges: AtomicU64,
     refused_watches: AtomicU64,
 }
 
@@ -88,6 +89,7 @@ impl Authority {
             runtime: Mutex::default(),
             lookups: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            exchanges: AtomicU64::new(0),
             refused_watches: AtomicU64::new(0),
         };
         let authority = Self(Arc::new(inner));
@@ -146,6 +148,11 @@ impl Authority {
     /// Questions asked so far, one by one and in batches.
     pub fn asked(&self) -> (u64, u64) {
         (self.0.lookups.load(Relaxed), self.0.batches.load(Relaxed))
+    }
+
+    /// Authorization codes that it was asked to exchange.
+    pub fn exchanges(&self) -> u64 {
+        self.0.exchanges.load(Relaxed)
     }
 
     /// Stops listening and drops every connection.
@@ -219,6 +226,7 @@ impl HealthAuthority for Authority {
         &self,
         request: Request<ExchangeAuthorizationRequest>,
     ) -> Result<Response<ExchangeAuthorizationResponse>, Status> {
+        self.0.exchanges.fetch_add(1, Relaxed);
         self.temper().await?;
         let request = request.into_inner();
         let mut state = self.state();

@@ -9,26 +9,14 @@ use ridegate_proto::{
     },
 };
 use ridegate_sim::{authority::Mood, riders::Rider};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::time::timeout;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::house::{GATE, House, identified, link_request, request, said};
+use crate::house::{GATE, House, identified, link_request, rename, request, said};
 
 /// Waits longer for the authority than any test looks.
 const PATIENT: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
-
-/// Takes the table of links away from under the gateway, or gives it back.
-async fn rename(house: &House, from: &str, to: &str) {
-    let options = SqliteConnectOptions::new().filename(house.folder.path().join("ridegate.db"));
-    let other = SqlitePool::connect_with(options).await.unwrap();
-    sqlx::query(sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}")))
-        .execute(&other)
-        .await
-        .unwrap();
-    other.close().await;
-}
 
 fn degraded(answer: &CheckResponse) -> Option<DegradedCause> {
     answer.degraded.as_ref().map(Degraded::cause)

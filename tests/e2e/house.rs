@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -36,6 +36,7 @@ use ridegate_sim::{
     riders::{Rider, wire},
     trust::Trust,
 };
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tempfile::TempDir;
 use tonic::{
     Request, Response, Status,
@@ -78,24 +79,41 @@ impl House {
 
     /// With TLS: every caller has a certificate and a connection of its own.
     pub async fn guarded(more: &str) -> Self {
+        Self::guarded_listening("", more).await
+    }
+
+    /// With TLS, and these keys of `[listen]`.
+    pub async fn guarded_listening(listen: &str, more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::create(&folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
         pki.server(&["localhost".into(), "127.0.0.1".into()]).unwrap();
         let config = format!("{TLS}{WIDE}{more}");
-        Self::build(folder, Some(pki), &config, "lookup_timeout = \"5s\"").await
+        Self::build(folder, Some(pki), listen, &config, "lookup_timeout = \"5s\"").await
+    }
+
+    /// With these keys of `[listen]`, and more configuration.
+    pub async fn listening(listen: &str, more: &str) -> Self {
+        let config = format!("{WIDE}{more}");
+        Self::build(tempfile::tempdir().unwrap(), None, listen, &config, "lookup_timeout = \"5s\"").await
     }
 
     /// With this configuration, and these keys of `[authority]`.
     pub async fn exactly(config: &str, authority_keys: &str) -> Self {
-        Self::build(tempfile::tempdir().unwrap(), None, config, authority_keys).await
+        Self::build(tempfile::tempdir().unwrap(), None, "", config, authority_keys).await
     }
 
-    async fn build(folder: TempDir, pki: Option<Pki>, config: &str, authority_keys: &str) -> Self {
+    async fn build(
+        folder: TempDir,
+        pki: Option<Pki>,
+        listen: &str,
+        config: &str,
+        authority_keys: &str,
+    ) -> Self {
         let trust = Trust::new(&mut ChaCha20Rng::seed_from_u64(1)).unwrap();
         trust.write(folder.path()).unwrap();
         let authority = Authority::start().unwrap();
         let clock: Clock = NOON.parse().unwrap();
-        let path = write_config(folder.path(), &authority, config, authority_keys);
+        let path = write_listening(folder.path(), &authority, listen, config, authority_keys);
         let settings = Settings::new(ConfigFile::load(&path).unwrap(), clock.clone(), true).unwrap();
         let gateway = settings.start().await.unwrap();
         let channel = match pki {
@@ -152,6 +170,24 @@ impl House {
     fn url(&self) -> String {
         let scheme = if self.pki.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address())
+    }
+
+    /// Takes the table of links away from under the gateway.
+    pub async fn take_registry_away(&self) {
+        rename(self, "link", "away").await;
+    }
+
+    /// The same house with a new gateway.
+    pub async fn reopen(mut self) -> Self {
+        self.close().await;
+        let file = ConfigFile::load(&self.folder.path().join("ridegate.toml")).unwrap();
+        let gateway = Settings::new(file, self.clock.clone(), true).unwrap().start().await.unwrap();
+        self.gateway = Some(gateway);
+        self.channels.lock().unwrap().clear();
+        if self.pki.is_none() {
+            self.channel = connect(&self.url()).await;
+        }
+        self
     }
 
     /// Stops the gateway in this process; another may serve the house from now on, through `channel`.
@@ -263,14 +299,21 @@ pub async fn wait_until(condition: impl Fn() -> bool) {
     panic!("never came true");
 }
 
-pub fn write_config(
+pub fn write_config(folder: &Path, authority: &Authority, more: &str, authority_keys: &str) -> PathBuf {
+    write_listening(folder, authority, "", more, authority_keys)
+}
+
+fn write_listening(
     folder: &Path,
     authority: &Authority,
+    listen: &str,
     more: &str,
     authority_keys: &str,
-) -> std::path::PathBuf {
+) -> PathBuf {
+    let listen =
+        if listen.contains("notice") { listen.to_owned() } else { format!("notice = \"0s\"\n{listen}") };
     let config = format!(
-        "[listen]\naddress = \"127.0.0.1:0\"\nnotice = \"0s\"\n[authority]\nendpoint = \"{}\"\n{authority_keys}\n\
+        "[listen]\naddress = \"127.0.0.1:0\"\n{listen}\n[operations]\naddress = \"127.0.0.1:0\"\n[authority]\nendpoint = \"{}\"\n{authority_keys}\n\
          [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n{more}\n",
         authority.endpoint()
     );
@@ -327,7 +370,7 @@ pub fn identified<T>(identity: &str, message: T) -> Request<T> {
     request
 }
 
-fn as_partner<T>(partner: &str, message: T) -> Request<T> {
+pub fn as_partner<T>(partner: &str, message: T) -> Request<T> {
     identified(&partner_identity(partner), message)
 }
 
@@ -339,4 +382,13 @@ pub fn partner_identity(partner: &str) -> String {
 pub fn said(answer: &CheckResponse) -> String {
     let strip = |name: &str| name.split_once('_').unwrap().1.to_owned();
     format!("{} {}", strip(answer.verdict().as_str_name()), strip(answer.reason().as_str_name()))
+}
+
+/// Takes the table of links away from under the gateway, or gives it back.
+pub async fn rename(house: &House, from: &str, to: &str) {
+    let options = SqliteConnectOptions::new().filename(house.folder.path().join("ridegate.db"));
+    let other = SqlitePool::connect_with(options).await.unwrap();
+    let change = format!("ALTER TABLE {from} RENAME TO {to}");
+    sqlx::query(sqlx::AssertSqlSafe(change)).execute(&other).await.unwrap();
+    other.close().await;
 }

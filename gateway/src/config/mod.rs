@@ -45,6 +45,13 @@ pub struct Config {
     pub fleets: Fleets,
 }
 
+impl Config {
+    /// The JSON schema of the file, for editors.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty = $default:expr,)* }) => {
         $(#[$doc])*

@@ -46,41 +46,25 @@ pub struct TlsFiles {
     pub client_crl: Option<PathBuf>,
 }
 
-/// Why certificates cannot be used.
+/// A file of certificates that cannot be used.
 #[derive(Debug, Error)]
-pub enum TlsError {
-    /// A file that is not there or not readable.
-    #[error("{}: cannot be read: {source}", .file.display())]
-    Unreadable {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file that holds something else.
-    #[error("{}: {expected}", .file.display())]
-    Content {
-        /// Which.
-        file: PathBuf,
-        /// What should be in it.
-        expected: &'static str,
-    },
-    /// Files that do not go together.
-    #[error("{}: {source}", .file.display())]
-    Refused {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        source: rustls::Error,
-    },
-    /// Certificate authorities that cannot be used.
-    #[error("{}: {source}", .file.display())]
-    Verifier {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        source: VerifierBuilderError,
-    },
+#[error("{}: {why}", .file.display())]
+pub struct TlsError {
+    /// Which.
+    pub file: PathBuf,
+    why: Why,
+}
+
+#[derive(Debug, Error)]
+enum Why {
+    #[error("cannot be read: {0}")]
+    Unreadable(std::io::Error),
+    #[error("expected {0}")]
+    Content(&'static str),
+    #[error(transparent)]
+    Refused(#[from] rustls::Error),
+    #[error(transparent)]
+    Verifier(#[from] VerifierBuilderError),
 }
 
 /// When the certificates of a set of files end.
@@ -134,14 +118,14 @@ impl TlsFiles {
         let chain = certificates(&self.certificate, &contents.certificate)?;
         let authorities = certificates(&self.client_ca, &contents.client_ca)?;
         let key = PrivateKeyDer::from_pem_slice(&contents.key)
-            .map_err(|_| content(&self.key, "expected a private key in PEM"))?;
+            .map_err(|_| error(&self.key, Why::Content("a private key in PEM")))?;
         let expiry = Expiry {
             certificate: first_end(&self.certificate, &chain)?,
             client_ca: first_end(&self.client_ca, &authorities)?,
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = self.verifier(authorities, contents.client_crl.as_deref(), &provider)?;
-        let refused = |source| TlsError::Refused { file: self.certificate.clone(), source };
+        let refused = |source| error(&self.certificate, Why::Refused(source));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .map_err(refused)?
@@ -161,10 +145,9 @@ impl TlsFiles {
         crl: Option<&[u8]>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
-        let file = self.client_ca.clone();
         let mut roots = RootCertStore::empty();
         for authority in authorities {
-            roots.add(authority).map_err(|source| TlsError::Refused { file: file.clone(), source })?;
+            roots.add(authority).map_err(|source| error(&self.client_ca, Why::Refused(source)))?;
         }
         // Who has no certificate may ask for health, and is told what is missing for the rest.
         let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
@@ -172,10 +155,10 @@ impl TlsFiles {
         if let (Some(crl), Some(crl_file)) = (crl, &self.client_crl) {
             let crls = CertificateRevocationListDer::pem_slice_iter(crl).collect::<Result<Vec<_>, _>>();
             let crls = crls.ok().filter(|crls| !crls.is_empty());
-            let crls = crls.ok_or_else(|| content(crl_file, "expected revocation lists in PEM"))?;
+            let crls = crls.ok_or_else(|| error(crl_file, Why::Content("revocation lists in PEM")))?;
             verifier = verifier.with_crls(crls).allow_unknown_revocation_status();
         }
-        verifier.build().map_err(|source| TlsError::Verifier { file, source })
+        verifier.build().map_err(|source| error(&self.client_ca, Why::Verifier(source)))
     }
 }
 
@@ -286,7 +269,7 @@ pub(super) fn caller(certificates: Option<&[CertificateDer<'_>]>) -> Caller {
 
 fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().ok();
-    read.filter(|read| !read.is_empty()).ok_or_else(|| content(file, "expected certificates in PEM"))
+    read.filter(|read| !read.is_empty()).ok_or_else(|| error(file, Why::Content("certificates in PEM")))
 }
 
 fn first_end(file: &Path, certificates: &[CertificateDer<'_>]) -> Result<Timestamp, TlsError> {
@@ -295,13 +278,14 @@ fn first_end(file: &Path, certificates: &[CertificateDer<'_>]) -> Result<Timesta
         Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
     };
     let ends = certificates.iter().map(end).collect::<Option<Vec<_>>>();
-    ends.and_then(|ends| ends.into_iter().min()).ok_or_else(|| content(file, "expected X.509 certificates"))
+    ends.and_then(|ends| ends.into_iter().min())
+        .ok_or_else(|| error(file, Why::Content("X.509 certificates")))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(file).map_err(|source| TlsError::Unreadable { file: file.to_owned(), source })
+    fs::read(file).map_err(|source| error(file, Why::Unreadable(source)))
 }
 
-fn content(file: &Path, expected: &'static str) -> TlsError {
-    TlsError::Content { file: file.to_owned(), expected }
+fn error(file: &Path, why: Why) -> TlsError {
+    TlsError { file: file.to_owned(), why }
 }

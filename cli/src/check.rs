@@ -1,0 +1,90 @@
+//! `ridegate check-config`.
+
+use std::{io::Write, path::PathBuf, process::ExitCode, str::FromStr};
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use ridegate_gateway::{
+    app::Settings,
+    clock::Clock,
+    config::{Config, ConfigFile},
+};
+
+use crate::{EXIT_USAGE, fail};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Configuration; `ridegate.example.toml` explains every key.
+    #[arg(long, value_name = "FILE", required_unless_present = "print_schema")]
+    config: Option<PathBuf>,
+    /// As for `serve`.
+    #[arg(long)]
+    insecure_dev: bool,
+    /// Fail if a certificate ends within this time, such as 14d or 36h.
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    fail_if_expiring: Option<SignedDuration>,
+    /// Print the JSON schema of the configuration instead, for editors.
+    #[arg(long, conflicts_with = "config")]
+    print_schema: bool,
+}
+
+fn span(text: &str) -> Result<SignedDuration, &'static str> {
+    let span = Span::from_str(text).ok();
+    let time = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    time.filter(|time| time.is_positive()).ok_or("expected a time such as 14d or 36h")
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let Some(path) = &arguments.config else { return print_schema() };
+    let clock = Clock::system();
+    let settings =
+        ConfigFile::load(path).and_then(|file| Settings::new(file, clock.clone(), arguments.insecure_dev));
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    if let Err(error) = settings.check() {
+        return fail(EXIT_USAGE, &error);
+    }
+    show(path, &settings);
+    let too_soon = ends(&settings).into_iter().find(|(_, end)| {
+        arguments.fail_if_expiring.is_some_and(|within| end.duration_since(clock.now()) < within)
+    });
+    match too_soon {
+        Some((key, end)) => fail(1, &format!("{key}: ends at {end}")),
+        None => ExitCode::SUCCESS,
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what was found is what the command is for")]
+fn show(path: &std::path::Path, settings: &Settings) {
+    println!("{}: can be used", path.display());
+    let enforced = if settings.enforces_now() { "enforced now" } else { "nothing is enforced now" };
+    println!("  listen.address   {}", settings.address());
+    println!("  partners         {}", settings.partners());
+    println!("  policy           {}, {enforced}", settings.policy_version());
+    for (key, end) in ends(settings) {
+        let left = end.duration_since(Clock::system().now()).as_hours() / 24;
+        println!("  {key:<16} ends at {end}, in {left} days");
+    }
+    if settings.expiry().is_none() {
+        println!("  tls              none: for --insecure-dev only");
+    }
+}
+
+fn ends(settings: &Settings) -> Vec<(&'static str, Timestamp)> {
+    let ends = |expiry: ridegate_gateway::door::tls::Expiry| {
+        vec![("tls.certificate", expiry.certificate), ("tls.client_ca", expiry.client_ca)]
+    };
+    settings.expiry().map(ends).unwrap_or_default()
+}
+
+fn print_schema() -> ExitCode {
+    match serde_json::to_string_pretty(&Config::schema()) {
+        Ok(schema) => {
+            // Whoever reads it may stop before its end.
+            let _closed = writeln!(std::io::stdout(), "{schema}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(1, &error),
+    }
+}

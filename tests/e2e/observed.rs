@@ -1,0 +1,230 @@
+//! What operators see: metrics, probes, health, reflection.
+
+use std::collections::BTreeSet;
+
+use ridegate_proto::validator::v1::validator_service_client::ValidatorServiceClient;
+use ridegate_sim::{authority::Mood, riders::Rider};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tonic::{Code, Request};
+use tonic_health::{
+    ServingStatus,
+    pb::{HealthCheckRequest, health_client::HealthClient},
+};
+
+use crate::house::{GATE, House, identified, request, said};
+
+/// GET, over HTTP/1.1: status and body.
+pub async fn get(house: &House, path: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(house.operations()).await.unwrap();
+    let ask = format!("GET {path} HTTP/1.1\r\nhost: ridegate\r\nconnection: close\r\n\r\n");
+    socket.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// A sample's value; 0 if there is none.
+pub async fn metric(house: &House, sample: &str) -> f64 {
+    let (code, page) = get(house, "/metrics").await;
+    assert_eq!(code, 200);
+    let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+async fn status(house: &House, service: &str) -> Result<ServingStatus, Code> {
+    let request = HealthCheckRequest { service: service.into() };
+    let answer = HealthClient::new(house.channel.clone()).check(request).await;
+    answer.map(|answer| serving(answer.into_inner().status)).map_err(|status| status.code())
+}
+
+fn serving(status: i32) -> ServingStatus {
+    if status == 1 { ServingStatus::Serving } else { ServingStatus::NotServing }
+}
+
+/// Asks until it is so; fails after ten seconds.
+async fn until_status(house: &House, service: &str, expect: ServingStatus) {
+    for _ in 0..1000 {
+        if status(house, service).await == Ok(expect) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{service} never became {expect:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn liveness_readiness_and_dependencies_are_told_apart() {
+    use ServingStatus::{NotServing, Serving};
+    let house = House::open().await;
+    let services = ["ridegate.validator.v1.ValidatorService", "ridegate.partner.v1.PartnerService"];
+    let ready = ["readiness", "", services[0], services[1]];
+    until_status(&house, "readiness", Serving).await;
+    for service in ready.iter().chain(&["liveness", "dependency/registry", "dependency/authority"]) {
+        assert_eq!(status(&house, service).await, Ok(Serving), "{service}");
+    }
+    assert_eq!(status(&house, "dependency/redis").await, Err(Code::NotFound));
+
+    house.authority.stop();
+    until_status(&house, "dependency/authority", NotServing).await;
+    for service in ready.iter().chain(&["liveness", "dependency/registry"]) {
+        assert_eq!(status(&house, service).await, Ok(Serving), "{service}: degraded, but it answers");
+    }
+    assert_eq!(metric(&house, "ridegate_dependency_up{dependency=\"authority\"}").await, 0.0);
+
+    house.take_registry_away().await;
+    until_status(&house, "dependency/registry", NotServing).await;
+    assert_eq!(status(&house, services[1]).await, Ok(NotServing), "no link can be made");
+    assert_eq!(status(&house, services[0]).await, Ok(Serving));
+    let (code, page) = get(&house, "/readyz").await;
+    assert_eq!((code, page.as_str()), (200, "ready\nregistry: down\nauthority: down\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_authority_it_starts_and_is_not_ready() {
+    let house = House::open().await;
+    house.authority.stop();
+    let mut again = house.reopen().await;
+    assert_eq!(status(&again, "readiness").await, Ok(ServingStatus::NotServing));
+    assert_eq!(status(&again, "liveness").await, Ok(ServingStatus::Serving));
+    assert_eq!(get(&again, "/readyz").await.0, 503);
+    assert_eq!(get(&again, "/livez").await, (200, "ok\n".into()));
+    // It answers all the same.
+    assert_eq!(said(&again.tap(vec![]).await), "INSPECT CODE_UNRECOGNIZED");
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn verdicts_are_counted_once_each_under_names_that_are_fixed() {
+    let house = House::open().await;
+    house.settle(1, Rider::Healthy).await;
+    house.settle(2, Rider::Overdue).await;
+    let (healthy, overdue, code) = (house.phone(1), house.phone(2), house.fresh(&house.phone(1)));
+    for _ in 0..3 {
+        house.tap(house.fresh(&healthy)).await;
+    }
+    house.tap(house.fresh(&overdue)).await;
+    house.tap(b"nobody's".to_vec()).await;
+    house.check(GATE, request("first", code.clone())).await.unwrap();
+    house.check("urn:ridegate:validator:bjsubway:gate-2", request("other", code)).await.unwrap();
+    house.authority.feel(Mood::Failing);
+    house.check(GATE, request("", vec![])).await.unwrap_err();
+
+    let verdict = async |partner: &str, verdict: &str, reason: &str| {
+        let labels = format!("partner=\"{partner}\",verdict=\"{verdict}\",reason=\"{reason}\"");
+        metric(&house, &format!("ridegate_verdicts_total{{{labels}}}")).await
+    };
+    assert_eq!(verdict("yikatong", "ALLOW", "HEALTH_OK").await, 4.0);
+    assert_eq!(verdict("yikatong", "INSPECT", "TEST_OVERDUE").await, 1.0);
+    assert_eq!(verdict("yikatong", "INSPECT", "CODE_REPLAYED").await, 1.0);
+    assert_eq!(verdict("none", "INSPECT", "CODE_UNRECOGNIZED").await, 1.0);
+    assert_eq!(metric(&house, "ridegate_verdict_duration_seconds_count").await, 7.0);
+    for (stage, count) in
+        [("recognise", 6.0), ("open", 6.0), ("claim", 5.0), ("link", 5.0), ("facts", 5.0), ("policy", 5.0)]
+    {
+        let sample = format!("ridegate_stage_duration_seconds_count{{stage=\"{stage}\"}}");
+        assert_eq!(metric(&house, &sample).await, count, "{stage}");
+    }
+    for (sample, count) in [
+        ("ridegate_claims_total{outcome=\"fresh\"}", 5.0),
+        ("ridegate_claims_total{outcome=\"replayed\"}", 1.0),
+        ("ridegate_cache_lookups_total{cache=\"links\",outcome=\"miss\"}", 2.0),
+        ("ridegate_cache_lookups_total{cache=\"links\",outcome=\"hit\"}", 3.0),
+        ("ridegate_cache_lookups_total{cache=\"facts\",outcome=\"miss\"}", 2.0),
+        ("ridegate_cache_lookups_total{cache=\"levels\",outcome=\"hit\"}", 4.0),
+        ("ridegate_quota_checks_total{partner=\"yikatong\",budget=\"codes\",outcome=\"admitted\"}", 6.0),
+        ("ridegate_quota_checks_total{partner=\"yikatong\",budget=\"calls\",outcome=\"admitted\"}", 2.0),
+        (
+            "ridegate_upstream_duration_seconds_count{upstream=\"authority\",call=\"Lookup\",outcome=\"ok\"}",
+            2.0,
+        ),
+        ("ridegate_upstream_duration_seconds_count{upstream=\"registry\",call=\"find\",outcome=\"ok\"}", 2.0),
+        ("ridegate_connections{role=\"stated\"}", 1.0),
+    ] {
+        assert_eq!(metric(&house, sample).await, count, "{sample}");
+    }
+}
+
+/// Everything that may stand behind a label, whoever calls and whatever is shown.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_label_has_a_value_that_a_caller_chose() {
+    let house = House::open().await;
+    house.settle(7, Rider::Healthy).await;
+    house.tap(house.fresh(&house.phone(7))).await;
+    house
+        .check("urn:ridegate:validator:canary-operator:canary-gate", request("canary", b"canary".to_vec()))
+        .await
+        .unwrap();
+    let mut client = tonic::client::Grpc::new(house.channel.clone());
+    client.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+    let canary = "/canary.Service/Canary".parse().unwrap();
+    let unknown =
+        client.unary(identified(GATE, HealthCheckRequest::default()), canary, codec).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::Unimplemented);
+
+    let (_, page) = get(&house, "/metrics").await;
+    assert!(page.ends_with("# EOF\n"), "OpenMetrics");
+    for canary in ["canary", "0000000007", "subject-of", "code-7", "key-7"] {
+        assert!(!page.contains(canary), "{canary} in {page}");
+    }
+    let labels = page.lines().filter_map(|line| Some(line.split_once('{')?.1.split_once('}')?.0));
+    let names: BTreeSet<&str> =
+        labels.flat_map(|labels| labels.split(',').map(|label| label.split('=').next().unwrap())).collect();
+    let allowed = [
+        "budget",
+        "cache",
+        "call",
+        "cause",
+        "code",
+        "dependency",
+        "le",
+        "method",
+        "outcome",
+        "partner",
+        "reason",
+        "role",
+        "service",
+        "stage",
+        "upstream",
+        "verdict",
+        "version",
+    ];
+    assert!(names.iter().all(|name| allowed.contains(name)), "{names:?}");
+    assert!(page.contains("service=\"unknown\",method=\"unknown\",code=\"UNIMPLEMENTED\""));
+}
+
+#[tokio::test]
+async fn who_asks_is_told_how_long_each_stage_took() {
+    let house = House::open().await;
+    house.settle(1, Rider::Healthy).await;
+    let mut tap = identified(GATE, request("timed", house.fresh(&house.phone(1))));
+    tap.metadata_mut().insert("x-ridegate-timing", "1".parse().unwrap());
+    let mut client = ValidatorServiceClient::new(house.channel.clone());
+    let answer = client.check(tap).await.unwrap();
+    let told = answer.metadata().get("server-timing").unwrap().to_str().unwrap();
+    let stages: Vec<_> = told.split(", ").map(|stage| stage.split_once(";dur=").unwrap()).collect();
+    let names: Vec<_> = stages.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["recognise", "quota", "open", "claim", "link", "facts", "policy", "total"]);
+    let millis: Vec<f64> = stages.iter().map(|(_, took)| took.parse().unwrap()).collect();
+    assert!(millis[..7].iter().sum::<f64>() <= millis[7] + 0.01, "{told}");
+    assert!(millis[2] > 0.0, "signatures take time: {told}");
+
+    let untimed = client.check(identified(GATE, request("untimed", vec![]))).await.unwrap();
+    assert!(untimed.metadata().get("server-timing").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_can_be_watched() {
+    let house = House::open().await;
+    let request = HealthCheckRequest { service: "dependency/authority".into() };
+    let mut told =
+        HealthClient::new(house.channel.clone()).watch(Request::new(request)).await.unwrap().into_inner();
+    let mut next = async || serving(told.message().await.unwrap().unwrap().status);
+    while next().await != ServingStatus::Serving {}
+    house.authority.stop();
+    while next().await != ServingStatus::NotServing {}
+}
