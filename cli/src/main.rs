@@ -11,7 +11,7 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-/// A configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).
+/// Arguments or a configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
 
 /// Tells a gate whether a rider may go straight through (ALLOW) or a person should look (INSPECT), whichever
@@ -47,7 +47,14 @@ enum Vectors {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Nobody is left to tell if this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
     log(if matches!(command, Command::Serve(_)) { "info" } else { "warn" });
     match command {
         Command::Serve(arguments) => serve::run(&arguments),

@@ -101,7 +101,7 @@ fn without_insecure_dev_nothing_is_served() {
     assert!(text(&done.stderr).contains("serving needs --insecure-dev: this version has no TLS"));
 
     let done = serve(&path, &["--clock", "2022-06-15T12:00:00+08:00"]);
-    assert_eq!(done.status.code(), Some(2), "another period is for development only");
+    assert_eq!(done.status.code(), Some(64), "another period is for development only");
 }
 
 #[test]
