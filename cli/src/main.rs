@@ -1,6 +1,8 @@
 //! The one binary: `ridegate`.
 
 #[cfg(feature = "sim")]
+mod code;
+#[cfg(feature = "sim")]
 mod demo;
 mod serve;
 mod signal;
@@ -30,6 +32,9 @@ enum Command {
     /// Run a whole city on this machine: authority, partners, riders, gates. Needs nothing else.
     #[cfg(feature = "sim")]
     Demo(demo::Arguments),
+    /// Make a ride code as a rider of a demo city shows it: hex, or a picture.
+    #[cfg(feature = "sim")]
+    Code(code::Arguments),
     /// Conformance cases.
     #[command(subcommand)]
     Vectors(Vectors),
@@ -60,6 +65,8 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         #[cfg(feature = "sim")]
         Command::Demo(arguments) => demo::run(&arguments),
+        #[cfg(feature = "sim")]
+        Command::Code(arguments) => code::run(&arguments),
         Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
     }
 }
@@ -70,6 +77,33 @@ fn log(default: &str) {
     let ansi = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
     log.with_writer(std::io::stderr).init();
+}
+
+/// Why a command ends early.
+enum Stop {
+    /// Its arguments cannot be used: what is wrong, and what is allowed.
+    Usage(String),
+    /// It could not do its work.
+    Failed(anyhow::Error),
+}
+
+impl Stop {
+    fn usage(why: impl Into<String>) -> Self {
+        Self::Usage(why.into())
+    }
+
+    fn exit(&self) -> ExitCode {
+        match self {
+            Self::Usage(why) => fail(EXIT_USAGE, why),
+            Self::Failed(error) => fail(1, &format!("{error:#}")),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// Says why on standard error and gives the exit code.
