@@ -1,9 +1,12 @@
 //! The one binary: `ridegate`.
 
+mod client;
 #[cfg(feature = "sim")]
 mod code;
 #[cfg(feature = "sim")]
 mod demo;
+mod picture;
+mod scan;
 mod serve;
 mod signal;
 mod vectors;
@@ -35,6 +38,9 @@ enum Command {
     /// Make a ride code as a rider of a demo city shows it: hex, or a picture.
     #[cfg(feature = "sim")]
     Code(code::Arguments),
+    /// Read ride codes from pictures and ask a running gateway about each. Exit 0 if every answer is ALLOW, 2 if any is
+    /// INSPECT, 1 if one could not be asked, 64 if the arguments cannot be used.
+    Scan(scan::Arguments),
     /// Conformance cases.
     #[command(subcommand)]
     Vectors(Vectors),
@@ -67,6 +73,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         #[cfg(feature = "sim")]
         Command::Code(arguments) => code::run(&arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
         Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
     }
 }
