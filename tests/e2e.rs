@@ -24,6 +24,8 @@ mod failures;
 mod front_door;
 #[path = "e2e/links.rs"]
 mod links;
+#[path = "e2e/pictures.rs"]
+mod pictures;
 #[path = "e2e/quotas.rs"]
 mod quotas;
 #[path = "e2e/stream.rs"]

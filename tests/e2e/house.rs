@@ -49,6 +49,7 @@ pub struct House {
     pub authority: Authority,
     pub clock: Clock,
     pub channel: Channel,
+    endpoint: String,
     pub folder: TempDir,
     trust: Trust,
     used: Mutex<HashSet<u32>>,
@@ -76,12 +77,14 @@ impl House {
         let path = write_config(folder.path(), &authority, config, authority_keys);
         let settings = Settings::new(ConfigFile::load(&path).unwrap(), clock.clone(), true).unwrap();
         let gateway = settings.start().await.unwrap();
-        let channel = connect(&format!("http://{}", gateway.address())).await;
+        let endpoint = format!("http://{}", gateway.address());
+        let channel = connect(&endpoint).await;
         Self {
             gateway: Some(gateway),
             authority,
             clock,
             channel,
+            endpoint,
             folder,
             trust,
             used: Mutex::default(),
@@ -92,6 +95,11 @@ impl House {
     /// Stops the gateway in this process; another may serve the house from now on, through `channel`.
     pub async fn close(&mut self) {
         self.gateway.take().unwrap().stop().await;
+    }
+
+    /// Where the gateway of this process listens.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     pub fn inspections(&self) -> [u64; 3] {
