@@ -3,16 +3,26 @@
 CARGO ?= cargo
 BUF := @bufbuild/buf@1.75.0
 
-.PHONY: test fmt lint doc licences bench demo
+.PHONY: test tools fmt lint doc licences bench demo
 
 # No server to install yet: the registry is embedded, the health authority is simulated in the tests' own process.
-test:
+test: tools
 	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) nextest run --workspace --locked; \
 	else \
 		$(CARGO) test --workspace --locked --lib --bins --tests; \
 	fi
+
+# Other people's readers and writers of QR codes, which the tests hold ours against.
+tools:
+	@if command -v zbarimg >/dev/null && command -v qrencode >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" -eq 0 ]; then as_root=env; else as_root=sudo; fi; \
+	if ! command -v apt-get >/dev/null || ! command -v $$as_root >/dev/null; then \
+		echo "the tests need zbarimg and qrencode (Debian: zbar-tools, qrencode); install them and try again" >&2; \
+		exit 1; \
+	fi; \
+	$$as_root apt-get update && $$as_root apt-get install --yes --no-install-recommends zbar-tools qrencode
 
 fmt:
 	$(CARGO) fmt --all --check

@@ -32,6 +32,8 @@ mod leaving;
 mod links;
 #[path = "e2e/observed.rs"]
 mod observed;
+#[path = "e2e/pictures.rs"]
+mod pictures;
 #[path = "e2e/quotas.rs"]
 mod quotas;
 #[path = "e2e/roles.rs"]

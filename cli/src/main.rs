@@ -1,11 +1,16 @@
 //! The one binary: `ridegate`.
 
 mod check;
+mod client;
+#[cfg(feature = "sim")]
+mod code;
 #[cfg(feature = "sim")]
 mod demo;
 mod log;
+mod picture;
 #[cfg(feature = "sim")]
 mod pki;
+mod scan;
 mod serve;
 mod signal;
 mod vectors;
@@ -15,7 +20,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use ridegate_gateway::config::{Log, LogLevel};
 
-/// A configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).
+/// Arguments or a configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
 
 /// Tells a gate whether a rider may go straight through (ALLOW) or a person should look (INSPECT), whichever
@@ -41,6 +46,12 @@ enum Command {
     #[cfg(feature = "sim")]
     #[command(subcommand)]
     Pki(pki::Command),
+    /// Make a ride code as a rider of a demo city shows it: hex, or a picture.
+    #[cfg(feature = "sim")]
+    Code(code::Arguments),
+    /// Read ride codes from pictures and ask a running gateway about each. Exit 0 if every answer is ALLOW, 2 if any is
+    /// INSPECT, 1 if one could not be asked, 64 if the arguments cannot be used.
+    Scan(scan::Arguments),
     /// Conformance cases.
     #[command(subcommand)]
     Vectors(Vectors),
@@ -58,7 +69,14 @@ enum Vectors {
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Nobody is left to tell if this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::CheckConfig(arguments) => check::run(&arguments),
@@ -69,7 +87,37 @@ fn main() -> ExitCode {
         }
         #[cfg(feature = "sim")]
         Command::Pki(command) => pki::run(&command),
+        #[cfg(feature = "sim")]
+        Command::Code(arguments) => code::run(&arguments),
+        Command::Scan(arguments) => scan::run(&arguments),
         Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
+    }
+}
+
+/// Why a command ends early.
+enum Stop {
+    /// Its arguments cannot be used: what is wrong, and what is allowed.
+    Usage(String),
+    /// It could not do its work.
+    Failed(anyhow::Error),
+}
+
+impl Stop {
+    fn usage(why: impl Into<String>) -> Self {
+        Self::Usage(why.into())
+    }
+
+    fn exit(&self) -> ExitCode {
+        match self {
+            Self::Usage(why) => fail(EXIT_USAGE, why),
+            Self::Failed(error) => fail(1, &format!("{error:#}")),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
     }
 }
 

@@ -29,9 +29,10 @@ use tonic::transport::Channel;
 use crate::{
     authority::Authority,
     issuing::{Key, Phone, Terms},
-    pki::Pki,
+    pki::{Files, Pki},
     progress::progress,
-    riders::{Rider, wire},
+    riders::{self, RIDERS, Rider, wire},
+    site::Site,
     trust::Trust,
     visit::{GATES, Gate},
 };
@@ -45,17 +46,6 @@ pub const BUS: &str = "bjbus";
 
 const CERTIFICATES_LIVE: SignedDuration = SignedDuration::from_hours(30 * 24);
 const LINKS_AT_ONCE: usize = 8;
-/// Riders with each partner, of every kind about as many as its share of the day's stories.
-const RIDERS: [(Rider, usize); 8] = [
-    (Rider::Healthy, 60),
-    (Rider::Exempt, 4),
-    (Rider::Overdue, 12),
-    (Rider::Abnormal, 3),
-    (Rider::Popup, 3),
-    (Rider::Untested, 3),
-    (Rider::NoRecord, 3),
-    (Rider::Unlinked, 6),
-];
 /// How long a code of the city's phones lives.
 pub(crate) const VALIDITY_S: u16 = 60;
 
@@ -108,14 +98,28 @@ impl City {
             forger: Key::generate(&mut rng)?,
             outsiders: outsiders(&clock, &mut rng)?,
             riders: settle(&trust, &clock, &mut rng)?,
-            visitor: commuter(&trust, 0, 0, MAX_VALIDITY_S, &clock, &mut rng)?,
+            visitor: commuter(&trust, 0, riders::numbered(0), MAX_VALIDITY_S, &clock, &mut rng)?,
             clock,
             authority,
             folder,
             _temporary: temporary,
         };
         city.link_riders(&trust).await?;
+        city.site(seed).write(&city.folder)?;
         Ok(city)
+    }
+
+    /// How others find it. A gate of the metro's asks.
+    fn site(&self, seed: u64) -> Site {
+        let gate = Files::of(Path::new("pki"), &format!("validator-{METRO}-gate-1"));
+        Site {
+            endpoint: self.endpoint(),
+            seed,
+            clock_offset_seconds: Site::offset(&self.clock),
+            ca: "pki/ca.pem".into(),
+            certificate: gate.certificate,
+            key: gate.key,
+        }
     }
 
     /// Where the gateway listens.
@@ -242,39 +246,37 @@ fn settle(
     clock: &Clock,
     rng: &mut ChaCha20Rng,
 ) -> Result<HashMap<(usize, Rider), Vec<Commuter>>> {
-    let mut riders = HashMap::new();
-    let mut number = 0;
+    let mut settled = HashMap::new();
     for position in 0..trust.partners().count() {
         for (rider, count) in RIDERS {
-            let commuters = std::iter::repeat_with(|| {
-                number += 1;
-                commuter(trust, position, number, VALIDITY_S, clock, rng)
+            let commuters = (0..count).map(|turn| {
+                commuter(trust, position, riders::account(position, rider, turn), VALIDITY_S, clock, rng)
             });
-            riders.insert((position, rider), commuters.take(count).collect::<Result<_>>()?);
+            settled.insert((position, rider), commuters.collect::<Result<_>>()?);
         }
     }
-    Ok(riders)
+    Ok(settled)
 }
 
 /// Issuers of the same numbers, certified by a root that nobody trusts.
 fn outsiders(clock: &Clock, rng: &mut ChaCha20Rng) -> Result<Vec<Phone>> {
     let forged = Trust::new(rng)?;
-    let phones =
-        (0..forged.partners().count()).map(|position| commuter(&forged, position, 0, VALIDITY_S, clock, rng));
+    let phones = (0..forged.partners().count())
+        .map(|position| commuter(&forged, position, riders::numbered(0), VALIDITY_S, clock, rng));
     phones.map(|commuter| Ok(commuter?.phone)).collect()
 }
 
 fn commuter(
     trust: &Trust,
     partner: usize,
-    number: u64,
+    account: String,
     validity: u16,
     clock: &Clock,
     rng: &mut ChaCha20Rng,
 ) -> Result<Commuter> {
     let (_, issuing) = trust.partners().nth(partner).context("no such partner")?;
     let terms = Terms {
-        account: format!("3104{number:016}"),
+        account,
         platform: issuing.platform.to_string(),
         authorized_until: u32::try_from(clock.unix_seconds().0)? + 86_400,
         validity,

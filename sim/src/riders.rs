@@ -1,4 +1,6 @@
-//! Kinds of riders, and what the authority says of them.
+//! Kinds of riders, how many of them there are, and what the authority says of them.
+
+use std::{fmt, str::FromStr};
 
 use jiff::{SignedDuration, Timestamp};
 use prost_types::Timestamp as WireTime;
@@ -25,7 +27,48 @@ pub enum Rider {
     Unlinked,
 }
 
+/// Riders with each partner, of every kind about as many as its share of the day's stories.
+pub(crate) const RIDERS: [(Rider, usize); 8] = [
+    (Rider::Healthy, 60),
+    (Rider::Exempt, 4),
+    (Rider::Overdue, 12),
+    (Rider::Abnormal, 3),
+    (Rider::Popup, 3),
+    (Rider::Untested, 3),
+    (Rider::NoRecord, 3),
+    (Rider::Unlinked, 6),
+];
+
+/// The account, 20 digits, of the rider of this kind whose `turn` it is with the partner at this position of the
+/// city's. Turns begin again when every rider of the kind has had one.
+pub fn account(partner: usize, rider: Rider, turn: usize) -> String {
+    let each: usize = RIDERS.iter().map(|(_, count)| count).sum();
+    let before: usize = RIDERS.iter().take_while(|(kind, _)| *kind != rider).map(|(_, count)| count).sum();
+    let count = RIDERS.iter().find(|(kind, _)| *kind == rider).map_or(1, |(_, count)| *count);
+    // The city's visitor is number 0.
+    numbered(1 + partner * each + before + turn % count)
+}
+
+/// The account of the rider of this number, 20 digits.
+pub(crate) fn numbered(number: usize) -> String {
+    format!("3104{number:016}")
+}
+
 impl Rider {
+    /// Its name on a command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Exempt => "exempt",
+            Self::Overdue => "overdue",
+            Self::Abnormal => "abnormal",
+            Self::Popup => "popup",
+            Self::Untested => "untested",
+            Self::NoRecord => "no-record",
+            Self::Unlinked => "unlinked",
+        }
+    }
+
     /// Whether the rider has linked the account.
     pub fn is_linked(self) -> bool {
         self != Self::Unlinked
@@ -53,6 +96,23 @@ impl Rider {
     }
 }
 
+impl fmt::Display for Rider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Rider {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        RIDERS.into_iter().map(|(rider, _)| rider).find(|rider| rider.name() == text).ok_or_else(|| {
+            let known = RIDERS.map(|(rider, _)| rider.name()).join(", ");
+            format!("expected one of {known}")
+        })
+    }
+}
+
 fn negative(reported_at: Timestamp) -> Test {
     Test { result: TestResult::Negative.into(), sampled_at: None, reported_at: Some(wire(reported_at)) }
 }
@@ -60,4 +120,36 @@ fn negative(reported_at: Timestamp) -> Test {
 /// A time as the wire has it.
 pub fn wire(at: Timestamp) -> WireTime {
     WireTime { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_rider_of_the_city_has_an_account_of_its_own() {
+        let mut accounts = HashSet::new();
+        for partner in 0..6 {
+            for (rider, count) in RIDERS {
+                for turn in 0..count {
+                    let account = account(partner, rider, turn);
+                    assert_eq!(account.len(), 20);
+                    assert!(accounts.insert(account), "{partner} {rider} {turn}");
+                }
+                assert_eq!(account(partner, rider, count), account(partner, rider, 0), "turns begin again");
+            }
+        }
+        assert!(!accounts.contains(&numbered(0)), "the visitor's");
+    }
+
+    #[test]
+    fn a_kind_is_found_by_its_name_and_an_unknown_one_is_refused_with_those_known() {
+        for (rider, _) in RIDERS {
+            assert_eq!(rider.name().parse(), Ok(rider));
+        }
+        let error = "ill".parse::<Rider>().unwrap_err();
+        assert!(error.contains("healthy, exempt") && error.ends_with("unlinked"), "{error}");
+    }
 }

@@ -12,13 +12,15 @@ pub fn instructions(city: &City) -> Result<String> {
     let body = format!(r#"{{"request_id":"hello-1","qr_code":"{code}","direction":"DIRECTION_ENTRY"}}"#);
     let method = "ridegate.validator.v1.ValidatorService/Check";
     let address = endpoint.trim_start_matches("https://");
-    let pki = city.folder().join("pki");
+    let (folder, pki) = (city.folder().display(), city.folder().join("pki"));
     let (pki, gate) = (pki.display(), format!("validator-{METRO}-gate-1"));
     let metrics = city.gateway.operations().map(|at| format!("http://{at}/metrics")).unwrap_or_default();
     Ok(format!(
         "The city stays open on {endpoint}; its clock shows {}. Ctrl-C closes it.\n\
          Certificates are in {pki}, metrics on {metrics}.\n\n\
-         The contract is served too, so no file is needed. Within twenty minutes (the code does not live longer), and \
+         ridegate code --city {folder} --partner yikatong --rider overdue --out code.png\n\
+         ridegate scan --city {folder} code.png\n\n\
+         draw a rider's code and ask about it. For other clients the contract is served too, so no file is needed. Within twenty minutes (the code does not live longer), and \
          again to see a retry:\n\n\
          buf curl --protocol grpc --cacert {pki}/ca.pem --cert {pki}/{gate}.pem --key {pki}/{gate}.key \\\n  \
          -d '{body}' \\\n  {endpoint}/{method}\n\n\

@@ -142,21 +142,21 @@ impl House {
         let number = channels.len();
         let certify = || {
             let files = pki.stranger(&format!("caller-{number}"), &[identity]).unwrap();
-            files.endpoint(&self.url(), &pki.ca()).unwrap().connect_lazy()
+            files.endpoint(&self.endpoint(), &pki.ca()).unwrap().connect_lazy()
         };
         channels.entry(identity.to_owned()).or_insert_with(certify).clone()
     }
 
     /// A connection with this certificate.
     pub fn channel_with(&self, files: &Files) -> Channel {
-        files.endpoint(&self.url(), &self.pki.as_ref().unwrap().ca()).unwrap().connect_lazy()
+        files.endpoint(&self.endpoint(), &self.pki.as_ref().unwrap().ca()).unwrap().connect_lazy()
     }
 
     /// A connection without a certificate.
     pub fn channel_of_nobody(&self) -> Channel {
         let ca = Certificate::from_pem(std::fs::read(self.pki.as_ref().unwrap().ca()).unwrap());
         let tls = ClientTlsConfig::new().ca_certificate(ca);
-        Endpoint::from_shared(self.url()).unwrap().tls_config(tls).unwrap().connect_lazy()
+        Endpoint::from_shared(self.endpoint()).unwrap().tls_config(tls).unwrap().connect_lazy()
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -167,7 +167,8 @@ impl House {
         self.gateway.as_ref().unwrap().operations().unwrap()
     }
 
-    fn url(&self) -> String {
+    /// Where the gateway listens, with its scheme.
+    pub fn endpoint(&self) -> String {
         let scheme = if self.pki.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address())
     }
@@ -185,7 +186,7 @@ impl House {
         self.gateway = Some(gateway);
         self.channels.lock().unwrap().clear();
         if self.pki.is_none() {
-            self.channel = connect(&self.url()).await;
+            self.channel = connect(&self.endpoint()).await;
         }
         self
     }
@@ -194,6 +195,8 @@ impl House {
     pub async fn close(&mut self) {
         self.gateway.take().unwrap().stop().await;
     }
+
+    /// Where the gateway of this process listens.
 
     pub fn inspections(&self) -> [u64; 3] {
         self.gateway.as_ref().unwrap().inspections()
