@@ -16,6 +16,8 @@ mod architecture;
 mod bad_input;
 #[path = "e2e/binary.rs"]
 mod binary;
+#[path = "e2e/certificates.rs"]
+mod certificates;
 #[path = "e2e/claims.rs"]
 mod claims;
 #[path = "e2e/facts.rs"]
@@ -36,6 +38,8 @@ mod observed;
 mod pictures;
 #[path = "e2e/quotas.rs"]
 mod quotas;
+#[path = "e2e/restarts.rs"]
+mod restarts;
 #[path = "e2e/roles.rs"]
 mod roles;
 #[path = "e2e/stream.rs"]

@@ -13,7 +13,9 @@ use tokio::time::timeout;
 use tonic::Code;
 use tonic_types::StatusExt;
 
+use crate::frames::{Client, DATA, END_HEADERS, END_STREAM, HEADERS, connect, frame, headers_of, message};
 use crate::house::{GATE, House, identified, link_request, rename, request, said};
+use crate::observed::counted;
 
 /// Waits longer for the authority than any test looks.
 const PATIENT: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
@@ -124,4 +126,42 @@ async fn until_unused(house: &House, code: Vec<u8>) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the code was never given back");
+}
+
+/// The caller's own deadline, kept by the gateway: what it began stops, and nothing is half done. (The usual client has
+/// a clock of its own, and would not wait to be told.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_cannot_be_answered_in_time_ends_in_deadline_exceeded() {
+    let house = House::open().await;
+    house.authority.authorise("code-1", "subject-of-1");
+    house.authority.feel(Mood::Stalled);
+    let mut client = Client::greet(Box::new(connect(&house).await)).await;
+    let who = ("x-ridegate-identity", "urn:ridegate:partner:yikatong");
+    let call = headers_of("/ridegate.partner.v1.PartnerService/LinkRider", &[who, ("grpc-timeout", "200m")]);
+    client.send(&frame(HEADERS, END_HEADERS, 1, &call)).await;
+    client.send(&frame(DATA, END_STREAM, 1, &message(&link_request(1)))).await;
+    let answer = timeout(Duration::from_secs(30), client.until(HEADERS)).await.unwrap().unwrap();
+    assert_eq!(answer.flags & END_STREAM, END_STREAM, "a status and no message");
+    let code = "ridegate_grpc_handled_total{service=\"ridegate.partner.v1.PartnerService\",method=\"LinkRider\",code=\"DEADLINE_EXCEEDED\"}";
+    assert_eq!(counted(&house, code).await, 1.0);
+    assert_eq!(house.authority.exchanges(), 1, "it had begun");
+    house.authority.feel(Mood::Well);
+    assert!(!house.is_linked("yikatong", 1).await.unwrap());
+    assert_eq!(house.link("yikatong", link_request(1)).await.unwrap().result(), LinkResult::Linked);
+}
+
+/// A verdict's budget is the caller's deadline less the way back: there is always something to show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tap_is_answered_inside_its_callers_deadline() {
+    let house =
+        House::exactly("[verdict]\nbudget = \"10s\"\nreply_margin = \"2s\"\n", "lookup_timeout = \"10s\"")
+            .await;
+    house.settle(1, Rider::Healthy).await;
+    house.authority.feel(Mood::Stalled);
+    let mut tap = identified(GATE, request("r", house.fresh(&house.phone(1))));
+    tap.metadata_mut().insert("grpc-timeout", "2500m".parse().unwrap());
+    let mut client = ValidatorServiceClient::new(house.channel.clone());
+    let answer = client.check(tap).await.unwrap().into_inner();
+    assert_eq!(said(&answer), "INSPECT LOOKUP_FAILED");
+    assert_eq!(degraded(&answer), Some(DegradedCause::Authority));
 }

@@ -61,6 +61,12 @@ impl Client {
         Self(wire)
     }
 
+    /// As [`greet`](Self::greet), if somebody is still there.
+    pub async fn greet_unless_gone(mut wire: Box<dyn Wire>) -> Option<Self> {
+        wire.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.ok()?;
+        Some(Self(wire))
+    }
+
     pub async fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
     }
@@ -105,12 +111,17 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The headers of a call of `Check`, without Huffman or tables, and this much more.
+/// The headers of a call of `Check`, and this much more.
 pub fn headers(more: &[(&str, &str)]) -> Vec<u8> {
+    headers_of("/ridegate.validator.v1.ValidatorService/Check", more)
+}
+
+/// The headers of a call, without Huffman or tables.
+pub fn headers_of(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let needed = [
         (":method", "POST"),
         (":scheme", "https"),
-        (":path", "/ridegate.validator.v1.ValidatorService/Check"),
+        (":path", path),
         (":authority", "localhost"),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
@@ -119,6 +130,12 @@ pub fn headers(more: &[(&str, &str)]) -> Vec<u8> {
         [&[0_u8][..], &length(name.len()), name.as_bytes(), &length(value.len()), value.as_bytes()].concat()
     };
     needed.iter().chain(more).flat_map(literal).collect()
+}
+
+/// A message as gRPC frames it.
+pub fn message(content: &impl prost::Message) -> Vec<u8> {
+    let content = content.encode_to_vec();
+    [&[0_u8][..], &u32::try_from(content.len()).unwrap().to_be_bytes(), &content].concat()
 }
 
 /// A string's length as HPACK writes it (RFC 7541, 5.1, prefix of 7 bits).

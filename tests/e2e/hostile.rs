@@ -15,7 +15,7 @@ use crate::{
         connect, connect_from, frame, headers, secure, tls_client,
     },
     house::{GATE, House, request, said},
-    observed::metric,
+    observed::{counted, metric},
 };
 
 /// Longer than any test runs: what ends before it, ended for another reason.
@@ -184,7 +184,7 @@ async fn headers_and_messages_are_bounded() {
     client.send(&frame(DATA, 0, 3, &ten_megabytes)).await;
     let answer = timeout(LONG, client.until(HEADERS)).await.expect("answered").unwrap();
     assert_eq!(answer.stream, 3);
-    assert_eq!(metric_of_code(&house, "INVALID_ARGUMENT").await, 1.0);
+    assert_eq!(counted(&house, &ended_with("INVALID_ARGUMENT")).await, 1.0);
     others_are_unharmed(&house).await;
 }
 
@@ -198,7 +198,7 @@ async fn a_body_that_drips_is_not_waited_for() {
     others_are_unharmed(&house).await;
     let answer = timeout(LONG, client.until(HEADERS)).await.expect("answered").unwrap();
     assert_eq!((answer.stream, answer.flags & END_STREAM), (1, END_STREAM));
-    assert_eq!(metric_of_code(&house, "DEADLINE_EXCEEDED").await, 1.0);
+    assert_eq!(counted(&house, &ended_with("DEADLINE_EXCEEDED")).await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -242,17 +242,7 @@ async fn connections_grow_old_and_no_call_is_lost() {
     assert_eq!(metric(&house, "ridegate_connections_left_total{cause=\"cut\"}").await, 0.0);
 }
 
-async fn metric_of_code(house: &House, code: &str) -> f64 {
-    let name = format!(
-        "ridegate_grpc_handled_total{{service=\"ridegate.validator.v1.ValidatorService\",method=\"Check\",code=\"{code}\"}}"
-    );
-    // Counted when the answer has been sent to its end.
-    for _ in 0..1000 {
-        let count = metric(house, &name).await;
-        if count > 0.0 {
-            return count;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    0.0
+fn ended_with(code: &str) -> String {
+    let call = "service=\"ridegate.validator.v1.ValidatorService\",method=\"Check\"";
+    format!("ridegate_grpc_handled_total{{{call},code=\"{code}\"}}")
 }

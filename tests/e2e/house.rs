@@ -84,10 +84,21 @@ impl House {
 
     /// With TLS, and these keys of `[listen]`.
     pub async fn guarded_listening(listen: &str, more: &str) -> Self {
+        Self::with_pki(listen, more, |_| {}).await
+    }
+
+    /// With TLS, and more keys of `[tls]`, when the certificate authority has done this.
+    pub async fn guarded_with_tls(tls: &str, prepare: impl FnOnce(&Pki)) -> Self {
+        Self::with_pki("", tls, prepare).await
+    }
+
+    async fn with_pki(listen: &str, more: &str, prepare: impl FnOnce(&Pki)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::create(&folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
         pki.server(&["localhost".into(), "127.0.0.1".into()]).unwrap();
-        let config = format!("{TLS}{WIDE}{more}");
+        prepare(&pki);
+        // What comes first in `more` may be keys of `[tls]`.
+        let config = format!("{WIDE}{TLS}{more}");
         Self::build(folder, Some(pki), listen, &config, "lookup_timeout = \"5s\"").await
     }
 

@@ -35,6 +35,18 @@ pub async fn metric(house: &House, sample: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().unwrap())
 }
 
+/// Waits until a sample is no longer 0: a call is counted when its answer has been sent to its end.
+pub async fn counted(house: &House, sample: &str) -> f64 {
+    for _ in 0..1000 {
+        let value = metric(house, sample).await;
+        if value > 0.0 {
+            return value;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{sample} stays 0");
+}
+
 async fn status(house: &House, service: &str) -> Result<ServingStatus, Code> {
     let request = HealthCheckRequest { service: service.into() };
     let answer = HealthClient::new(house.channel.clone()).check(request).await;

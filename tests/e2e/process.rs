@@ -21,6 +21,8 @@ pub fn text(bytes: &[u8]) -> String {
 /// A gateway in a process of its own.
 pub struct Process {
     child: Child,
+    /// Where it listens: address and port.
+    pub address: String,
     pub endpoint: String,
     /// Reads all it logs, so that it never waits for us.
     log: JoinHandle<String>,
@@ -53,8 +55,9 @@ impl Process {
             }
             said
         });
-        let endpoint = format!("http://{}", address.recv().expect("it ended before it served"));
-        Self { child, endpoint, log }
+        let address = address.recv().expect("it ended before it served");
+        let endpoint = format!("http://{address}");
+        Self { child, address, endpoint, log }
     }
 
     /// kill −9: nothing is flushed, nothing is closed.
