@@ -10,7 +10,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity as ClientIdentity};
 
 use crate::{
     admission::quota::{DefaultRates, Quotas, Rate},
@@ -48,6 +48,7 @@ pub struct Settings {
     partners: Arc<Partners>,
     policy: Arc<Policy>,
     tls: Option<Arc<Tls>>,
+    authority: Endpoint,
     clock: Clock,
 }
 
@@ -119,7 +120,8 @@ impl Settings {
             let why = "must be a loopback address with --insecure-dev, such as 127.0.0.1:7443";
             return Err(file.refuse("listen", "address", why));
         }
-        Ok(Self { config: file.config, partners, policy, tls, clock })
+        let authority = authority_endpoint(&file, insecure_dev)?;
+        Ok(Self { config: file.config, partners, policy, tls, authority, clock })
     }
 
     /// Looks at what starting would need, and opens nothing: the key file.
@@ -207,7 +209,7 @@ impl Settings {
     ) -> Result<Calls, ReflectionError> {
         let Config { authority, verdict, memory, fleets, quota, .. } = &self.config;
         let client = Authority::new(
-            Endpoint::from(authority.endpoint.uri().clone()),
+            self.authority.clone(),
             authority.exchange_timeout.get(),
             metrics.upstream("authority"),
         );
@@ -328,6 +330,36 @@ async fn probe(registry: Arc<Registry>, health: Health) {
         health.registry(matches!(answered, Ok(Ok(()))));
         sleep(PROBE_EVERY).await;
     }
+}
+
+/// Whom facts come from. They are nobody else's business, so they cross no network in the clear.
+fn authority_endpoint(file: &ConfigFile, insecure_dev: bool) -> Result<Endpoint, ConfigError> {
+    let config = &file.config.authority;
+    let endpoint = Endpoint::from(config.endpoint.uri().clone());
+    let refuse = |key, why: &str| file.refuse("authority", key, why);
+    if !config.endpoint.is_secure() {
+        if config.ca.is_some() || config.certificate.is_some() || config.key.is_some() {
+            return Err(refuse("endpoint", "must be https:// where ca, certificate or key are given"));
+        }
+        return match insecure_dev || config.endpoint.is_local() {
+            true => Ok(endpoint),
+            false => Err(refuse("endpoint", "must be https:// where it is not on this machine")),
+        };
+    }
+    let read = |key, path: &Option<PathBuf>| {
+        let read = path.as_ref().map(std::fs::read).transpose();
+        read.map_err(|error| refuse(key, &format!("cannot be read: {error}")))
+    };
+    let ca =
+        read("ca", &config.ca)?.ok_or_else(|| refuse("ca", "must be given with an https:// endpoint"))?;
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+    match (read("certificate", &config.certificate)?, read("key", &config.key)?) {
+        (Some(certificate), Some(key)) => tls = tls.identity(ClientIdentity::from_pem(certificate, key)),
+        (None, None) => {}
+        (Some(_), None) => return Err(refuse("certificate", "needs its key")),
+        (None, Some(_)) => return Err(refuse("key", "needs its certificate")),
+    }
+    endpoint.tls_config(tls).map_err(|error| refuse("certificate", &format!("ca, certificate, key: {error}")))
 }
 
 fn refuse_certificates(file: &ConfigFile, error: &TlsError) -> ConfigError {

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
+    fs,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -25,8 +27,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status,
-    transport::{Server, server::TcpIncoming},
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
+
+use crate::pki::Files;
 
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
 
@@ -49,6 +53,7 @@ pub struct Authority(Arc<Inner>);
 
 struct Inner {
     address: SocketAddr,
+    secure: bool,
     state: Mutex<State>,
     mood: watch::Sender<Mood>,
     /// How many changes there were; watchers wake on it.
@@ -79,10 +84,22 @@ struct Code {
 impl Authority {
     /// Starts on a free loopback port.
     pub fn start() -> Result<Self> {
+        Self::serve(None)
+    }
+
+    /// Starts on a free loopback port, with this certificate, for clients that `client_ca` has certified.
+    pub fn start_with_tls(server: &Files, client_ca: &Path) -> Result<Self> {
+        let identity = Identity::from_pem(fs::read(&server.certificate)?, fs::read(&server.key)?);
+        let client_ca = Certificate::from_pem(fs::read(client_ca)?);
+        Self::serve(Some(ServerTlsConfig::new().identity(identity).client_ca_root(client_ca)))
+    }
+
+    fn serve(tls: Option<ServerTlsConfig>) -> Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let inner = Inner {
             address: listener.local_addr()?,
+            secure: tls.is_some(),
             state: Mutex::default(),
             mood: watch::Sender::new(Mood::Well),
             changes: watch::Sender::new(0),
@@ -94,7 +111,9 @@ impl Authority {
         };
         let authority = Self(Arc::new(inner));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let server = Server::builder().add_service(HealthAuthorityServer::new(authority.clone()));
+        let server = Server::builder();
+        let mut server = tls.into_iter().try_fold(server, Server::tls_config)?;
+        let server = server.add_service(HealthAuthorityServer::new(authority.clone()));
         runtime.spawn(async move {
             let incoming = TcpIncoming::from(TcpListener::from_std(listener)?).with_nodelay(Some(true));
             server.serve_with_incoming(incoming).await.map_err(std::io::Error::other)
@@ -105,7 +124,7 @@ impl Authority {
 
     /// Where it listens.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.0.address)
+        format!("{}://{}", if self.0.secure { "https" } else { "http" }, self.0.address)
     }
 
     /// Makes a subject known, or known otherwise. Watchers are told.

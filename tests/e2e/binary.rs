@@ -34,7 +34,7 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_line_key_and_what
     refused("[authority]\n", "ridegate.toml:1: authority: missing field `endpoint`");
     refused(
         "[authority]\nendpoint = \"127.0.0.1:1\"\n",
-        "ridegate.toml:2: authority.endpoint: expected http://host:port",
+        "ridegate.toml:2: authority.endpoint: expected https://host:port or http://host:port",
     );
     refused(
         &format!("{head}\n[registry]\npth = \"x\"\n"),

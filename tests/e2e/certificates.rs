@@ -3,7 +3,12 @@
 use std::{fs, path::Path, time::Duration};
 
 use jiff::SignedDuration;
-use ridegate_sim::pki::{Files, Pki};
+use rand::SeedableRng;
+use ridegate_sim::{
+    pki::{Files, Pki},
+    riders::Rider,
+    trust::Trust,
+};
 use tokio::time::timeout;
 use tokio_rustls::{
     TlsConnector,
@@ -12,7 +17,7 @@ use tokio_rustls::{
 
 use crate::{
     frames::{Client, Terms, USUAL, connect, secure, tls_client},
-    house::{GATE, House, request, said},
+    house::{GATE, House, link_request, request, said},
     observed::{counted, metric},
     process::{ridegate, text},
 };
@@ -112,6 +117,65 @@ async fn a_revoked_certificate_is_not_let_in_and_its_session_is_not_resumed() {
     assert_eq!(is_let_in(&house, &lost).await, None);
     assert_eq!(is_let_in(&house, &kept).await, Some(HandshakeKind::Full), "once anew, and then as before");
     assert_eq!(is_let_in(&house, &kept).await, Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_authority_is_asked_over_tls_by_a_gateway_it_knows() {
+    for (keys, expect) in [
+        ("certificate = \"pki/operator.pem\"\nkey = \"pki/operator.key\"", "ALLOW HEALTH_OK"),
+        // The twin: it lets nobody in who shows nothing.
+        ("", "INSPECT NOT_LINKED"),
+    ] {
+        let house = House::with_secure_authority(&format!("ca = \"pki/ca.pem\"\n{keys}")).await;
+        house.authority.set("subject-of-1", Rider::Healthy.facts(house.clock.now()).unwrap());
+        house.authority.authorise("code-1", "subject-of-1");
+        let linked = house.link("yikatong", link_request(1)).await;
+        assert_eq!(linked.is_ok(), expect.starts_with("ALLOW"), "{linked:?}");
+        assert_eq!(said(&house.tap(house.fresh(&house.phone(1))).await), expect);
+    }
+}
+
+#[test]
+fn facts_cross_no_network_in_the_clear() {
+    let folder = configured(SignedDuration::from_hours(1));
+    let file = folder.path().join("ridegate.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    for (authority, says) in [
+        ("http://authority.example.cn:7444", "tls.certificate"),
+        ("https://127.0.0.1:1", "authority.ca: must be given with an https:// endpoint"),
+        ("https://127.0.0.1:1\"\nca = \"pki/no.pem", "authority.ca: cannot be read"),
+        (
+            "https://127.0.0.1:1\"\nca = \"pki/ca.pem\"\nkey = \"pki/server.key",
+            "authority.key: needs its certificate",
+        ),
+        ("http://127.0.0.1:1\"\nca = \"pki/ca.pem", "authority.endpoint: must be https:// where"),
+    ] {
+        fs::write(&file, good.replace("http://127.0.0.1:1", authority)).unwrap();
+        if says == "tls.certificate" {
+            check_config(folder.path(), &[], 0, says);
+            let done = production(&file);
+            assert!(
+                done.contains("authority.endpoint: must be https:// where it is not on this machine"),
+                "{done}"
+            );
+        } else {
+            check_config(folder.path(), &[], 64, says);
+        }
+    }
+}
+
+/// What check-config says of a configuration for production: with keys that are not for tests.
+fn production(file: &Path) -> String {
+    let folder = file.parent().unwrap();
+    Trust::new(&mut rand_chacha::ChaCha20Rng::seed_from_u64(1)).unwrap().write(folder).unwrap();
+    let profiles = fs::read_dir(folder.join("profiles")).unwrap().map(|entry| entry.unwrap().path());
+    for path in profiles.chain([folder.join("mot-trust.toml")]) {
+        let real = fs::read_to_string(&path).unwrap().replace("test = true", "test = false");
+        fs::write(&path, real).unwrap();
+    }
+    let partners = "[partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n";
+    fs::write(file, fs::read_to_string(file).unwrap() + partners).unwrap();
+    text(&ridegate().args(["check-config", "--config"]).arg(file).output().unwrap().stderr)
 }
 
 /// A certificate for the gateway from the same CA, in a folder of its own.

@@ -102,6 +102,16 @@ impl House {
         Self::build(folder, Some(pki), listen, &config, "lookup_timeout = \"5s\"").await
     }
 
+    /// With an authority that asks for certificates, and these keys of `[authority]`.
+    pub async fn with_secure_authority(keys: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::create(&folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
+        let server = pki.server(&["127.0.0.1".into()]).unwrap();
+        pki.caller("operator", "urn:ridegate:operator:gateway").unwrap();
+        let authority = Authority::start_with_tls(&server, &pki.ca()).unwrap();
+        Self::beside(authority, folder, None, "", WIDE, &format!("lookup_timeout = \"5s\"\n{keys}")).await
+    }
+
     /// With these keys of `[listen]`, and more configuration.
     pub async fn listening(listen: &str, more: &str) -> Self {
         let config = format!("{WIDE}{more}");
@@ -120,9 +130,19 @@ impl House {
         config: &str,
         authority_keys: &str,
     ) -> Self {
+        Self::beside(Authority::start().unwrap(), folder, pki, listen, config, authority_keys).await
+    }
+
+    async fn beside(
+        authority: Authority,
+        folder: TempDir,
+        pki: Option<Pki>,
+        listen: &str,
+        config: &str,
+        authority_keys: &str,
+    ) -> Self {
         let trust = Trust::new(&mut ChaCha20Rng::seed_from_u64(1)).unwrap();
         trust.write(folder.path()).unwrap();
-        let authority = Authority::start().unwrap();
         let clock: Clock = NOON.parse().unwrap();
         let path = write_listening(folder.path(), &authority, listen, config, authority_keys);
         let settings = Settings::new(ConfigFile::load(&path).unwrap(), clock.clone(), true).unwrap();

@@ -64,8 +64,10 @@ impl ConfigFile {
         let text = read(path)?;
         let mut config = Config::from_toml(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let Config { registry, partners, policy, tls, .. } = &mut config;
+        let Config { registry, partners, policy, tls, authority, .. } = &mut config;
+        let authority = [&mut authority.ca, &mut authority.certificate, &mut authority.key];
         let optional = [&mut partners.profiles, &mut partners.mot_trust, &mut policy.file];
+        let optional = optional.into_iter().chain(authority);
         let tls = tls.iter_mut().flat_map(|tls| {
             let needed = [&mut tls.certificate, &mut tls.key, &mut tls.client_ca];
             needed.into_iter().chain(&mut tls.client_crl)

@@ -74,6 +74,9 @@ macro_rules! section {
 #[expect(missing_docs, reason = "the example file documents every key, and a test keeps it complete")]
 pub struct Authority {
     pub endpoint: Endpoint,
+    pub ca: Option<PathBuf>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     #[serde(default = "defaults::lookup_timeout")]
     pub lookup_timeout: Span<1, 10_000>,
     #[serde(default = "defaults::exchange_timeout")]

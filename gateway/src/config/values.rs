@@ -1,6 +1,6 @@
 //! Values that cannot hold nonsense.
 
-use std::{borrow::Cow, str::FromStr, time::Duration};
+use std::{borrow::Cow, net::IpAddr, str::FromStr, time::Duration};
 
 use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -158,7 +158,7 @@ impl LogLevel {
     }
 }
 
-/// Where a gRPC service listens: `http://host:port`.
+/// Where a gRPC service listens: `https://host:port` or `http://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(Uri);
 
@@ -167,16 +167,29 @@ impl Endpoint {
     pub const fn uri(&self) -> &Uri {
         &self.0
     }
+
+    /// Whether it is asked over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        let host = self.0.host().unwrap_or_default();
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
 }
 
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let uri = Uri::from_str(&String::deserialize(deserializer)?).ok();
         uri.filter(|uri| {
-            uri.scheme_str() == Some("http") && uri.port().is_some() && matches!(uri.path(), "" | "/")
+            let scheme = uri.scheme_str();
+            matches!(scheme, Some("http" | "https")) && uri.port().is_some() && matches!(uri.path(), "" | "/")
         })
         .map(Self)
-        .ok_or_else(|| D::Error::custom("expected http://host:port"))
+        .ok_or_else(|| D::Error::custom("expected https://host:port or http://host:port"))
     }
 }
 
@@ -190,6 +203,6 @@ impl JsonSchema for Endpoint {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^http://[^/]+:[0-9]+/?$" })
+        json_schema!({ "type": "string", "pattern": "^https?://[^/]+:[0-9]+/?$" })
     }
 }
