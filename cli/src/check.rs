@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 fn span(text: &str) -> Result<SignedDuration, &'static str> {
     let span = Span::from_str(text).ok();
     let time = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-    time.filter(|time| time.is_positive()).ok_or("expected a time such as 14d or 36h")
+    time.filter(SignedDuration::is_positive).ok_or("expected a time such as 14d or 36h")
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {

@@ -84,7 +84,7 @@ fn init(arguments: &Init) -> Result<()> {
     let folder = std::path::absolute(&arguments.folder)?;
     println!("\nEach has its key beside it (NAME.key). In ridegate.toml:\n\n[tls]");
     for (key, file) in [("certificate", "server.pem"), ("key", "server.key"), ("client_ca", "ca.pem")] {
-        println!("{key} = {:?}", folder.join(file));
+        println!("{key} = {:?}", folder.join(file).display().to_string());
     }
     Ok(())
 }

@@ -17,27 +17,31 @@ pub struct State {
     pub registry: bool,
     /// The authority's changes are followed.
     pub authority: bool,
-    awaits_authority: bool,
-    stopping: bool,
+    ready: Ready,
+}
+
+/// How ready the gateway is, in the order in which it comes to be so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ready {
+    /// Not before the authority has answered.
+    NotYet,
+    Yes,
+    /// It was told to stop.
+    NoMore,
 }
 
 impl State {
     /// Verdicts and partners' requests should come here.
     pub const fn is_ready(self) -> bool {
-        !self.stopping && !self.awaits_authority
+        matches!(self.ready, Ready::Yes)
     }
 }
 
 impl Health {
     /// At the start: the registry has just been opened, the authority has not been heard of.
     pub fn new(needs_authority: bool) -> Self {
-        let awaits_authority = needs_authority;
-        Self(watch::Sender::new(State {
-            registry: true,
-            authority: false,
-            awaits_authority,
-            stopping: false,
-        }))
+        let ready = if needs_authority { Ready::NotYet } else { Ready::Yes };
+        Self(watch::Sender::new(State { registry: true, authority: false, ready }))
     }
 
     /// As it is now.
@@ -54,7 +58,9 @@ impl Health {
     pub fn authority(&self, up: bool) {
         self.change(|state| {
             state.authority = up;
-            state.awaits_authority &= !up;
+            if up && state.ready == Ready::NotYet {
+                state.ready = Ready::Yes;
+            }
         });
     }
 
@@ -65,7 +71,7 @@ impl Health {
 
     /// The gateway was told to stop.
     pub fn stop(&self) {
-        self.change(|state| state.stopping = true);
+        self.change(|state| state.ready = Ready::NoMore);
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

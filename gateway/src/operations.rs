@@ -43,9 +43,10 @@ async fn metrics_page(State(desk): State<Desk>) -> impl IntoResponse {
 /// 200 or 503, and what is up and what is not.
 async fn ready_page(State(desk): State<Desk>) -> impl IntoResponse {
     let state = desk.health.state();
-    let (code, word) = match state.is_ready() {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    let (code, word) = if state.is_ready() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
     let mut page = format!("{word}\n");
     for (dependency, up) in [("registry", state.registry), ("authority", state.authority)] {

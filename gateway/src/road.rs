@@ -81,7 +81,7 @@ impl Road {
         let age = |as_of| self.clock.now().duration_since(as_of).max(SignedDuration::ZERO);
         self.metrics.verdict(partner.as_ref(), finding.verdict, &stages);
         let evidence_age = finding.evidence_as_of.map(age);
-        Answer { verdict_id, partner, retry_of, evidence_age, finding, stages }
+        Answer { verdict_id, finding, partner, retry_of, evidence_age, stages }
     }
 
     /// The road itself. Each stage needs what the one before it returned; the first that refuses decides.

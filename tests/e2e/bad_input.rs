@@ -134,6 +134,8 @@ async fn a_link_with_an_unusable_field_is_told_which_and_never_what() {
         (consent(|consent| consent.purpose = "x".repeat(129)), "consent.purpose"),
         (consent(|consent| consent.granted_at = None), "consent.granted_at"),
         (consent(|consent| consent.granted_at.as_mut().unwrap().seconds += 301), "consent.granted_at"),
+        (consent(|consent| consent.granted_at.as_mut().unwrap().nanos = -5), "consent.granted_at"),
+        (consent(|consent| consent.granted_at.as_mut().unwrap().nanos = 1_000_000_000), "consent.granted_at"),
         (consent(|consent| consent.granted_at.as_mut().unwrap().seconds = i64::MAX), "consent.granted_at"),
         (media(|medium| medium.kind = 0), "media[1].kind"),
         (media(|medium| medium.issuer = "9999000x".into()), "media[1].issuer"),

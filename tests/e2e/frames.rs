@@ -40,7 +40,7 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// The error code of a GOAWAY or RST_STREAM.
+/// The error code of a `GOAWAY` or `RST_STREAM`.
 impl Frame {
     pub fn code(&self) -> u32 {
         let tail = &self.payload[if self.kind == GOAWAY { 4 } else { 0 }..];

@@ -227,8 +227,6 @@ impl House {
         self.gateway.take().unwrap().stop().await;
     }
 
-    /// Where the gateway of this process listens.
-
     pub fn inspections(&self) -> [u64; 3] {
         self.gateway.as_ref().unwrap().inspections()
     }

@@ -28,18 +28,18 @@ pub async fn get(house: &House, path: &str) -> (u16, String) {
 }
 
 /// A sample's value; 0 if there is none.
-pub async fn metric(house: &House, sample: &str) -> f64 {
+pub async fn metric(house: &House, sample: &str) -> i64 {
     let (code, page) = get(house, "/metrics").await;
     assert_eq!(code, 200);
     let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    line.map_or(0.0, |value| value.parse().unwrap())
+    line.map_or(0, |value| value.parse().unwrap())
 }
 
 /// Waits until a sample is no longer 0: a call is counted when its answer has been sent to its end.
-pub async fn counted(house: &House, sample: &str) -> f64 {
+pub async fn counted(house: &House, sample: &str) -> i64 {
     for _ in 0..1000 {
         let value = metric(house, sample).await;
-        if value > 0.0 {
+        if value > 0 {
             return value;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -85,7 +85,7 @@ async fn liveness_readiness_and_dependencies_are_told_apart() {
     for service in ready.iter().chain(&["liveness", "dependency/registry"]) {
         assert_eq!(status(&house, service).await, Ok(Serving), "{service}: degraded, but it answers");
     }
-    assert_eq!(metric(&house, "ridegate_dependency_up{dependency=\"authority\"}").await, 0.0);
+    assert_eq!(metric(&house, "ridegate_dependency_up{dependency=\"authority\"}").await, 0);
 
     house.take_registry_away().await;
     until_status(&house, "dependency/registry", NotServing).await;
@@ -129,32 +129,32 @@ async fn verdicts_are_counted_once_each_under_names_that_are_fixed() {
         let labels = format!("partner=\"{partner}\",verdict=\"{verdict}\",reason=\"{reason}\"");
         metric(&house, &format!("ridegate_verdicts_total{{{labels}}}")).await
     };
-    assert_eq!(verdict("yikatong", "ALLOW", "HEALTH_OK").await, 4.0);
-    assert_eq!(verdict("yikatong", "INSPECT", "TEST_OVERDUE").await, 1.0);
-    assert_eq!(verdict("yikatong", "INSPECT", "CODE_REPLAYED").await, 1.0);
-    assert_eq!(verdict("none", "INSPECT", "CODE_UNRECOGNIZED").await, 1.0);
-    assert_eq!(metric(&house, "ridegate_verdict_duration_seconds_count").await, 7.0);
+    assert_eq!(verdict("yikatong", "ALLOW", "HEALTH_OK").await, 4);
+    assert_eq!(verdict("yikatong", "INSPECT", "TEST_OVERDUE").await, 1);
+    assert_eq!(verdict("yikatong", "INSPECT", "CODE_REPLAYED").await, 1);
+    assert_eq!(verdict("none", "INSPECT", "CODE_UNRECOGNIZED").await, 1);
+    assert_eq!(metric(&house, "ridegate_verdict_duration_seconds_count").await, 7);
     for (stage, count) in
-        [("recognise", 6.0), ("open", 6.0), ("claim", 5.0), ("link", 5.0), ("facts", 5.0), ("policy", 5.0)]
+        [("recognise", 6), ("open", 6), ("claim", 5), ("link", 5), ("facts", 5), ("policy", 5)]
     {
         let sample = format!("ridegate_stage_duration_seconds_count{{stage=\"{stage}\"}}");
         assert_eq!(metric(&house, &sample).await, count, "{stage}");
     }
     for (sample, count) in [
-        ("ridegate_claims_total{outcome=\"fresh\"}", 5.0),
-        ("ridegate_claims_total{outcome=\"replayed\"}", 1.0),
-        ("ridegate_cache_lookups_total{cache=\"links\",outcome=\"miss\"}", 2.0),
-        ("ridegate_cache_lookups_total{cache=\"links\",outcome=\"hit\"}", 3.0),
-        ("ridegate_cache_lookups_total{cache=\"facts\",outcome=\"miss\"}", 2.0),
-        ("ridegate_cache_lookups_total{cache=\"levels\",outcome=\"hit\"}", 4.0),
-        ("ridegate_quota_checks_total{partner=\"yikatong\",budget=\"codes\",outcome=\"admitted\"}", 6.0),
-        ("ridegate_quota_checks_total{partner=\"yikatong\",budget=\"calls\",outcome=\"admitted\"}", 2.0),
+        ("ridegate_claims_total{outcome=\"fresh\"}", 5),
+        ("ridegate_claims_total{outcome=\"replayed\"}", 1),
+        ("ridegate_cache_lookups_total{cache=\"links\",outcome=\"miss\"}", 2),
+        ("ridegate_cache_lookups_total{cache=\"links\",outcome=\"hit\"}", 3),
+        ("ridegate_cache_lookups_total{cache=\"facts\",outcome=\"miss\"}", 2),
+        ("ridegate_cache_lookups_total{cache=\"levels\",outcome=\"hit\"}", 4),
+        ("ridegate_quota_checks_total{partner=\"yikatong\",budget=\"codes\",outcome=\"admitted\"}", 6),
+        ("ridegate_quota_checks_total{partner=\"yikatong\",budget=\"calls\",outcome=\"admitted\"}", 2),
         (
             "ridegate_upstream_duration_seconds_count{upstream=\"authority\",call=\"Lookup\",outcome=\"ok\"}",
-            2.0,
+            2,
         ),
-        ("ridegate_upstream_duration_seconds_count{upstream=\"registry\",call=\"find\",outcome=\"ok\"}", 2.0),
-        ("ridegate_connections{role=\"stated\"}", 1.0),
+        ("ridegate_upstream_duration_seconds_count{upstream=\"registry\",call=\"find\",outcome=\"ok\"}", 2),
+        ("ridegate_connections{role=\"stated\"}", 1),
     ] {
         assert_eq!(metric(&house, sample).await, count, "{sample}");
     }

@@ -260,6 +260,10 @@ fn test(stated: wire::Test) -> Result<Test, AuthorityError> {
 
 fn time(stated: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, AuthorityError> {
     stated
-        .map(|at| Timestamp::new(at.seconds, at.nanos).map_err(|_| wrong("a time is out of range")))
+        .map(|at| {
+            let forward = (0..1_000_000_000).contains(&at.nanos);
+            let time = forward.then(|| Timestamp::new(at.seconds, at.nanos).ok()).flatten();
+            time.ok_or(wrong("a time is out of range"))
+        })
         .transpose()
 }

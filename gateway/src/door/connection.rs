@@ -115,7 +115,8 @@ impl<H: Handler> Reception<H> {
             async move {
                 let answer = handler.answer(request).await;
                 // The answer's body keeps the turn until it has been sent.
-                answer.map(|answer| answer.map(|body| body.map_frame(move |frame| held(&turn, frame))))
+                answer
+                    .map(|answer| answer.map(|body| body.map_frame(move |frame| held(turn.as_ref(), frame))))
             }
         });
         // The preface was read; HTTP/2 wants to read it too.
@@ -191,6 +192,6 @@ impl Drop for Turn {
     }
 }
 
-const fn held<T>(_turn: &Option<Turn>, frame: T) -> T {
+const fn held<T>(_turn: Option<&Turn>, frame: T) -> T {
     frame
 }

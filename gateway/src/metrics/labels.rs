@@ -24,6 +24,7 @@ impl EncodeLabelValue for Partner {
 macro_rules! labels {
     ($($name:ident { $($label:ident: $type:ty),* })*) => {$(
         #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+        #[allow(clippy::struct_field_names, reason = "a label is called what it is")]
         pub(super) struct $name { $(pub(super) $label: $type),* }
     )*};
 }

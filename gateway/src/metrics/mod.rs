@@ -176,7 +176,7 @@ impl Metrics {
         self.tls.clone()
     }
 
-    /// In the text format of OpenMetrics.
+    /// In the text format of `OpenMetrics`.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.

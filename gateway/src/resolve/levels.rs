@@ -25,9 +25,9 @@ impl IssuerMemory for Levels {
     fn recall(&self, levels: &LevelsId) -> Option<Arc<PublicKey>> {
         let known = self.known.get(levels);
         if known.is_some() {
-            self.served.hit()
+            self.served.hit();
         } else {
-            self.served.miss()
+            self.served.miss();
         }
         known
     }

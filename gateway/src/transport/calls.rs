@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 
-use super::{RPCS, deadline, status};
+use super::{RPCS, deadline, identity, status};
 use crate::{door::Handler, metrics::Metrics};
 
 /// Answers every call.
@@ -54,7 +54,10 @@ impl Handler for Calls {
         let (service, method) = name(request.uri().path());
         let mut ending = Ending { metrics: Arc::clone(&self.metrics), service, method, arrived, code: None };
 
-        let response = self.answer_in_time(request, deadline).await;
+        let response = match identity::may_look(&request) {
+            Ok(()) => self.answer_in_time(request, deadline).await,
+            Err(status) => status.into_http(),
+        };
         ending.see(response.headers());
         Ok(response.map(|body| {
             Body::new(body.map_frame(move |frame| {

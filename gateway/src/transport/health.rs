@@ -27,8 +27,8 @@ pub(super) async fn tell(reporter: HealthReporter, mut states: watch::Receiver<S
             ("dependency/registry", state.registry),
             ("dependency/authority", state.authority),
         ] {
-            let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
-            reporter.set_service_status(service, status).await;
+            let told = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+            reporter.set_service_status(service, told).await;
         }
         if states.changed().await.is_err() {
             return;

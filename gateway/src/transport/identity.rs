@@ -28,6 +28,19 @@ fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
     }
 }
 
+/// Whether the connection is known well enough for what lies beside our services: health is for everybody, the contract
+/// for those whom somebody has certified to call it.
+pub(super) fn may_look<B>(request: &http::Request<B>) -> Result<(), Status> {
+    if !request.uri().path().starts_with("/grpc.reflection.") {
+        return Ok(());
+    }
+    match request.extensions().get::<Peer>().map(|peer| &peer.caller) {
+        Some(Caller::Known(_) | Caller::Stated) => Ok(()),
+        Some(Caller::Unknown) => Err(status::unknown_identity()),
+        Some(Caller::Nobody) | None => Err(status::no_identity()),
+    }
+}
+
 /// The validator that calls.
 pub(super) fn validator<T>(request: &Request<T>) -> Result<Validator, Status> {
     match caller(request)? {

@@ -116,7 +116,7 @@ fn text(value: String, field: &str, max: usize, rule: &'static str) -> Result<St
 
 fn consent(consent: Option<proto::Consent>, now: Timestamp) -> Result<Consent, FieldError> {
     let consent = consent.ok_or_else(|| FieldError::new("consent", "must be set: no consent, no link"))?;
-    let granted_at = consent.granted_at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok());
+    let granted_at = consent.granted_at.and_then(wire::time);
     let granted_at = granted_at
         .ok_or_else(|| FieldError::new("consent.granted_at", "must be set to a time of this era"))?;
     if granted_at.duration_since(now) > CONSENT_AHEAD {

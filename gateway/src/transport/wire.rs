@@ -108,6 +108,12 @@ pub(super) const fn duration(duration: SignedDuration) -> prost_types::Duration 
     prost_types::Duration { seconds: duration.as_secs(), nanos: duration.subsec_nanos() }
 }
 
+/// A time as protobuf defines it: nanoseconds count forward, also before 1970.
+pub(super) fn time(stated: prost_types::Timestamp) -> Option<Timestamp> {
+    let forward = (0..1_000_000_000).contains(&stated.nanos);
+    forward.then(|| Timestamp::new(stated.seconds, stated.nanos).ok()).flatten()
+}
+
 pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
 }

@@ -1,0 +1,47 @@
+//! Wires the gateway up. The one place that knows every part: a configuration becomes settings, settings become a gateway
+//! that runs.
+
+mod running;
+mod settings;
+mod wire;
+
+pub use running::Running;
+pub use settings::Settings;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{backends::sqlite::OpenError, keyring::KeyError, transport::ReflectionError};
+
+/// Why the gateway did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The key file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The key file is missing although the registry is there.
+    #[error("key file {0}: missing, although the registry exists and was written under it")]
+    KeyMissing(PathBuf),
+    /// The registry.
+    #[error("registry {path}: {source}")]
+    Registry {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// The contract that is told to who asks.
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
+    /// An address.
+    #[error("{key} {address}: {source}")]
+    Listen {
+        /// `listen.address` or `operations.address`.
+        key: &'static str,
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,65 @@
+//! A gateway that runs, until it is told to stop.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{backends::sqlite::Registry, door::Door, health::Health, transport::Inspections};
+
+/// How often the registry is asked whether it answers.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// A gateway that answers.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) address: SocketAddr,
+    pub(super) operations: Option<SocketAddr>,
+    pub(super) inspections: Arc<Inspections>,
+    pub(super) door: Door,
+    pub(super) health: Health,
+    pub(super) notice: Duration,
+    /// What goes on beside the answering; ends with this.
+    pub(super) beside: JoinSet<()>,
+    pub(super) registry: Arc<Registry>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What staff decided so far.
+    pub fn inspections(&self) -> [u64; 3] {
+        self.inspections.counts()
+    }
+
+    /// Where metrics and probes are, if they are served.
+    pub const fn operations(&self) -> Option<SocketAddr> {
+        self.operations
+    }
+
+    /// Says that it will be gone, goes on for the notice so that everybody can hear it, then lets nobody in, finishes
+    /// what runs, and cuts off what still runs after the drain time.
+    pub async fn stop(mut self) {
+        self.health.stop();
+        sleep(self.notice).await;
+        self.door.close().await;
+        self.beside.shutdown().await;
+        let [passed, refused, left] = self.inspections.counts();
+        tracing::info!(passed, refused, left, "stopped; what staff decided");
+        self.registry.close().await;
+    }
+}
+
+/// Asks the registry again and again whether it answers.
+pub(super) async fn probe(registry: Arc<Registry>, health: Health) {
+    loop {
+        let answered = timeout(PROBE_EVERY, registry.ping()).await;
+        health.registry(matches!(answered, Ok(Ok(()))));
+        sleep(PROBE_EVERY).await;
+    }
+}

@@ -1,0 +1,186 @@
+//! From settings to a gateway that runs.
+
+use std::sync::Arc;
+
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+
+use super::{Running, Settings, StartError, running::probe};
+use crate::{
+    admission::quota::{DefaultRates, Quotas, Rate},
+    backends::{authority::Authority, sqlite::Registry},
+    claim::Claims,
+    config::Config,
+    door::{Door, Limits},
+    health::Health,
+    keyring::Keyring,
+    linking::Linking,
+    metrics::Metrics,
+    operations,
+    resolve::{
+        Resolver, desk::Desk, facts::Freshness, levels::Levels, links::Links, lookups::Lookups, watch,
+    },
+    road::Road,
+    transport::{self, Calls, Fleets, Inspections, Manners, PartnerApi, ReflectionError, ValidatorApi},
+};
+
+impl Settings {
+    /// Looks at what starting would need, and opens nothing: the key file.
+    pub fn check(&self) -> Result<(), StartError> {
+        let registry = &self.config.registry;
+        if registry.key_file.exists() || registry.path.exists() { self.keys().map(drop) } else { Ok(()) }
+    }
+
+    /// Opens the registry, starts listening, and serves until told to stop.
+    pub async fn start(self) -> Result<Running, StartError> {
+        let keys = Arc::new(self.keys()?);
+        let registry = Arc::new(self.registry(&keys).await?);
+        let listener = listen("listen.address", self.config.listen.address).await?;
+        let address = listener.local_addr().unwrap_or(self.config.listen.address);
+        let (metrics, health) = (Arc::new(Metrics::default()), Health::new(self.enforces_now()));
+        let inspections = Arc::new(Inspections::default());
+        let mut beside = JoinSet::new();
+
+        let calls = self.wire(&keys, &registry, &inspections, &metrics, &health, &mut beside)?;
+        beside.spawn(probe(Arc::clone(&registry), health.clone()));
+        if let (Some(tls), Some(config)) = (&self.tls, &self.config.tls) {
+            beside.spawn(Arc::clone(tls).follow(config.reload.get(), metrics.tls()));
+        }
+        let mut operations = None;
+        if let Some(address) = self.config.operations.address {
+            let listener = listen("operations.address", address).await?;
+            operations = listener.local_addr().ok();
+            beside.spawn(operations::serve(listener, Arc::clone(&metrics), health.clone()));
+        }
+        let door = Door::open(listener, self.tls.clone(), self.limits(), metrics.door(), calls);
+        let notice = self.config.listen.notice.get();
+        Ok(Running { address, operations, inspections, door, health, notice, beside, registry })
+    }
+
+    /// A new registry gets a new key. An old one needs its own: a fresh key would leave every link unreadable.
+    fn keys(&self) -> Result<Keyring, StartError> {
+        let registry = &self.config.registry;
+        match (registry.key_file.exists(), registry.path.exists()) {
+            (true, _) => Ok(Keyring::load(&registry.key_file)?),
+            (false, false) => Ok(Keyring::create(&registry.key_file)?),
+            (false, true) => Err(StartError::KeyMissing(registry.key_file.clone())),
+        }
+    }
+
+    async fn registry(&self, keys: &Arc<Keyring>) -> Result<Registry, StartError> {
+        let path = &self.config.registry.path;
+        let opened = Registry::open(path, Arc::clone(keys)).await;
+        opened.map_err(|source| StartError::Registry { path: path.clone(), source })
+    }
+
+    fn wire(
+        &self,
+        keys: &Arc<Keyring>,
+        registry: &Arc<Registry>,
+        inspections: &Arc<Inspections>,
+        metrics: &Arc<Metrics>,
+        health: &Health,
+        beside: &mut JoinSet<()>,
+    ) -> Result<Calls, ReflectionError> {
+        let Config { authority, verdict, memory, fleets, quota, .. } = &self.config;
+        let client = Authority::new(
+            self.authority.clone(),
+            authority.exchange_timeout.get(),
+            metrics.upstream("authority"),
+        );
+        let desk = Arc::new(Desk::new(self.clock.clone(), self.freshness(), memory.facts.get()));
+        let cap = authority.lookup_timeout.get();
+        let calls = authority.concurrent_calls.get();
+        let lookups = Lookups::start(client.clone(), Arc::clone(&desk), calls, cap, metrics.cache("facts"));
+        let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), metrics));
+        let quotas = Arc::new(Quotas::new(&self.partners, rates(quota), Arc::clone(metrics)));
+        let resolver = Resolver {
+            links: Arc::clone(&links),
+            lookups: Arc::new(lookups),
+            keys: Arc::clone(keys),
+            registry_cap: self.config.registry.timeout.get(),
+            authority_cap: cap,
+        };
+        let road = Road {
+            clock: self.clock.clone(),
+            partners: Arc::clone(&self.partners),
+            quotas: Arc::clone(&quotas),
+            levels: Levels::new(memory.authorizations.get(), metrics),
+            claims: Claims::new(Arc::clone(keys), verdict.double_read.signed(), Arc::clone(metrics)),
+            resolver,
+            policy: Arc::clone(&self.policy),
+            in_flight: Semaphore::new(verdict.in_flight.get()),
+            metrics: Arc::clone(metrics),
+        };
+        let validators = ValidatorApi {
+            road: Arc::new(road),
+            fleets: Arc::new(fleets.clone().into()),
+            inspections: Arc::clone(inspections),
+            budget: verdict.budget.get(),
+            reply_margin: verdict.reply_margin.get(),
+            metrics: Arc::clone(metrics),
+        };
+        let linking = Linking {
+            registry: Arc::clone(registry),
+            links,
+            authority: client.clone(),
+            keys: Arc::clone(keys),
+            clock: self.clock.clone(),
+        };
+        let partners = PartnerApi { partners: Arc::clone(&self.partners), quotas, linking };
+        beside.spawn(watch::follow(client, desk, health.clone()));
+        let manners = Manners {
+            longest_call: self.config.limits.call.get(),
+            reflection: self.config.listen.reflection,
+        };
+        transport::calls(validators, partners, health, metrics, manners)
+    }
+
+    fn limits(&self) -> Limits {
+        let limits = &self.config.limits;
+        Limits {
+            connections: limits.connections.get(),
+            per_caller: limits.per_caller.get(),
+            anonymous: limits.anonymous.get(),
+            handshakes: limits.handshakes.get(),
+            handshakes_per_address: limits.handshakes_per_address.get(),
+            handshake: limits.handshake.get(),
+            streams: limits.streams.get_u32(),
+            header_bytes: limits.header_bytes.get_u32(),
+            idle: limits.idle.get(),
+            age: limits.age.get(),
+            ping_every: limits.ping_every.get(),
+            ping_timeout: limits.ping_timeout.get(),
+            drain: self.config.listen.drain.get(),
+        }
+    }
+
+    fn freshness(&self) -> Freshness {
+        let facts = &self.config.facts;
+        Freshness {
+            unwatched: facts.unwatched_max.signed(),
+            no_record: facts.no_record_max.signed(),
+            stale: facts.stale_max.signed(),
+        }
+    }
+}
+
+async fn listen(key: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
+}
+
+fn rates(quota: &crate::config::Quota) -> DefaultRates {
+    DefaultRates {
+        codes: Rate { per_second: quota.codes_per_second, burst: quota.codes_burst },
+        calls: Rate { per_second: quota.calls_per_second, burst: quota.calls_burst },
+    }
+}
+
+impl From<crate::config::Fleets> for Fleets {
+    fn from(fleets: crate::config::Fleets) -> Self {
+        Self {
+            full_reasons: fleets.full_reasons.into_iter().collect(),
+            help: fleets.help,
+            default_help: fleets.help_default,
+        }
+    }
+}
