@@ -71,18 +71,23 @@ impl House {
         Self::with("").await
     }
 
-    /// With more configuration. Budgets are wide, so that a busy machine changes no answer.
+    /// With more configuration; keys before its first section are of `[listen]`. Budgets are wide, so that a busy
+    /// machine changes no answer.
     pub async fn with(more: &str) -> Self {
-        Self::exactly(&format!("{WIDE}{more}"), "lookup_timeout = \"5s\"").await
+        Self::exactly(&format!("{more}\n{WIDE}"), "lookup_timeout = \"5s\"").await
     }
 
-    /// With TLS: every caller has a certificate and a connection of its own.
+    /// With TLS: every caller has a certificate and a connection of its own. More configuration as in `with`.
     pub async fn guarded(more: &str) -> Self {
+        Self::guarded_exactly(&format!("{more}\n{WIDE}"), "lookup_timeout = \"5s\"").await
+    }
+
+    /// With TLS, this configuration, and these keys of `[authority]`.
+    pub async fn guarded_exactly(config: &str, authority_keys: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::create(&folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
         pki.server(&["localhost".into(), "127.0.0.1".into()]).unwrap();
-        let config = format!("{TLS}{WIDE}{more}");
-        Self::build(folder, Some(pki), &config, "lookup_timeout = \"5s\"").await
+        Self::build(folder, Some(pki), &format!("{config}\n{TLS}"), authority_keys).await
     }
 
     /// With this configuration, and these keys of `[authority]`.
@@ -270,8 +275,9 @@ pub fn write_config(
     authority_keys: &str,
 ) -> std::path::PathBuf {
     let config = format!(
-        "[listen]\naddress = \"127.0.0.1:0\"\nnotice = \"0s\"\n[authority]\nendpoint = \"{}\"\n{authority_keys}\n\
-         [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n{more}\n",
+        "[authority]\nendpoint = \"{}\"\n{authority_keys}\n\
+         [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n\
+         [listen]\naddress = \"127.0.0.1:0\"\nnotice = \"0s\"\n{more}\n",
         authority.endpoint()
     );
     let path = folder.join("ridegate.toml");
