@@ -3,10 +3,15 @@
 CARGO ?= cargo
 BUF := @bufbuild/buf@1.75.0
 
-.PHONY: test tools fmt lint doc licences bench demo
+PYTHON := target/python
+STUBS := $(PYTHON)/stubs
+PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-# No server to install yet: the registry is embedded, the health authority is simulated in the tests' own process.
-test: tools
+.PHONY: test tools python fmt lint doc licences bench demo
+
+# No server to install yet: the registry is embedded, the health authority is simulated in the tests' own process. The
+# foreign client is fetched from PyPI once.
+test: tools python
 	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) nextest run --workspace --locked; \
@@ -23,6 +28,18 @@ tools:
 		exit 1; \
 	fi; \
 	$$as_root apt-get update && $$as_root apt-get install --yes --no-install-recommends zbar-tools qrencode
+
+# The foreign client of the end-to-end tests: an environment of its own, and stubs made from the protos alone.
+python: $(STUBS)/made
+
+$(PYTHON)/made: tests/python/requirements.txt scripts/venv
+	scripts/venv $(PYTHON) $<
+	@touch $@
+
+$(STUBS)/made: $(PYTHON)/made $(PROTOS)
+	rm -rf $(STUBS) && mkdir $(STUBS)
+	$(PYTHON)/bin/python -m grpc_tools.protoc -I proto --python_out=$(STUBS) --grpc_python_out=$(STUBS) $(PROTOS)
+	@touch $@
 
 fmt:
 	$(CARGO) fmt --all --check

@@ -24,6 +24,8 @@ mod claims;
 mod facts;
 #[path = "e2e/failures.rs"]
 mod failures;
+#[path = "e2e/foreign.rs"]
+mod foreign;
 #[path = "e2e/front_door.rs"]
 mod front_door;
 #[path = "e2e/hostile.rs"]

@@ -102,6 +102,14 @@ impl House {
         Self::build(folder, Some(pki), listen, &config, "lookup_timeout = \"5s\"").await
     }
 
+    /// With TLS, this configuration, and budgets as they are.
+    pub async fn guarded_exactly(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::create(&folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
+        pki.server(&["localhost".into(), "127.0.0.1".into()]).unwrap();
+        Self::build(folder, Some(pki), "", &format!("{TLS}{config}"), "").await
+    }
+
     /// With an authority that asks for certificates, and these keys of `[authority]`.
     pub async fn with_secure_authority(keys: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();

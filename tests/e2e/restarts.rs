@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -15,13 +16,15 @@ use ridegate_sim::{
     pki::{Files, Pki},
     riders::Rider,
 };
+use serde_json::json;
 use tokio::time::{Instant, interval, sleep};
 use tonic::{Request, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
+    foreign::{python, root},
     house::{GATE, House, request, said},
-    process::Process,
+    process::{Process, text},
 };
 
 const RESTARTS: usize = 50;
@@ -41,7 +44,7 @@ struct Pair {
 impl Pair {
     async fn start() -> Self {
         let mut house = House::guarded_listening("notice = \"100ms\"\n", "").await;
-        for account in 1..=4 {
+        for account in 1..=8 {
             house.settle(account, Rider::Healthy).await;
         }
         let gate = house.pki.as_ref().unwrap().caller("gate", GATE).unwrap();
@@ -89,6 +92,25 @@ impl Pair {
             }
             sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Four threads of Python that do the same until there is a file `stop`.
+    fn foreign_client(&self) -> Child {
+        let folder = self.house.folder.path();
+        let codes: Vec<_> = (5..=8).flat_map(|account| self.codes(account)).map(hex::encode).collect();
+        let told = json!({
+            "addresses": self.addresses(),
+            "ca": self.house.pki.as_ref().unwrap().ca(),
+            "certificate": self.gate.certificate,
+            "key": self.gate.key,
+            "codes": codes,
+            "stop_file": folder.join("stop"),
+            "pace_ms": PACE.as_millis(),
+        });
+        let file = folder.join("load.json");
+        fs::write(&file, told.to_string()).unwrap();
+        let program = root().join("tests/python/load.py");
+        Command::new(python()).arg(program).arg(file).stdout(Stdio::piped()).spawn().unwrap()
     }
 
     fn codes(&self, account: u64) -> Vec<Vec<u8>> {
@@ -157,11 +179,13 @@ async fn fifty_restarts_lose_no_verdict() {
             tokio::spawn(ride(pair.channels(), format!("client-{client}"), codes, Arc::clone(&over)))
         })
         .collect();
+    let foreign = pair.foreign_client();
     let health = pair.channels();
     for turn in 0..RESTARTS {
         pair.restart(turn % 2, &health[turn % 2]).await;
     }
     over.store(true, Relaxed);
+    fs::write(pair.house.folder.path().join("stop"), "").unwrap();
     let mut taps = 0;
     for client in clients {
         let seen = client.await.unwrap();
@@ -170,6 +194,9 @@ async fn fifty_restarts_lose_no_verdict() {
         taps += seen.taps;
     }
     println!("{taps} taps, {RESTARTS} restarts");
+    let foreign = foreign.wait_with_output().unwrap();
+    println!("{}", text(&foreign.stdout));
+    assert!(foreign.status.success(), "no tap of the foreign client is lost, none is answered wrongly");
     for process in pair.processes.into_iter().flatten() {
         assert_eq!(process.terminate().0, Some(0));
     }

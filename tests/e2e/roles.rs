@@ -10,6 +10,10 @@ use ridegate_proto::{
 };
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 use tonic_types::StatusExt;
 
 use crate::house::{GATE, House, identified};
@@ -80,6 +84,26 @@ async fn every_role_against_every_call() {
         let expect = if rpc == "Health" { ok } else { "NO_IDENTITY" };
         assert_eq!(came_to(call(nobody.clone(), rpc).await), expect, "nobody {rpc}");
     }
+}
+
+/// The contract, where it is served at all, is for those who may call something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_is_for_who_has_an_identity() {
+    let house = House::guarded_listening("reflection = true\n", "").await;
+    let asked = async |channel: Channel| {
+        let ask = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        let mut client = ServerReflectionClient::new(channel);
+        let answers = client.server_reflection_info(tokio_stream::iter([ask])).await;
+        came_to(answers.map(drop))
+    };
+    for identity in [GATE, "urn:ridegate:partner:alipay", "urn:ridegate:operator:li.wei"] {
+        assert_eq!(asked(house.channel_of(identity)).await, "let in", "{identity}");
+    }
+    assert_eq!(asked(house.channel_of("urn:ridegate:root:me")).await, "UNKNOWN_IDENTITY");
+    assert_eq!(asked(house.channel_of_nobody()).await, "NO_IDENTITY");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
