@@ -50,7 +50,9 @@ impl Pair {
         let gate = house.pki.as_ref().unwrap().caller("gate", GATE).unwrap();
         house.close().await;
         let folders = ["a", "b"].map(|name| house.folder.path().join(name));
-        folders.iter().for_each(|folder| copy(house.folder.path(), folder));
+        for folder in &folders {
+            copy(house.folder.path(), folder);
+        }
         let mut pair = Self { house, folders, processes: [None, None], gate };
         for which in [0, 1] {
             let process = pair.serve(which);
