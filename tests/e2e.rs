@@ -16,6 +16,8 @@ mod architecture;
 mod bad_input;
 #[path = "e2e/binary.rs"]
 mod binary;
+#[path = "e2e/canary.rs"]
+mod canary;
 #[path = "e2e/certificates.rs"]
 mod certificates;
 #[path = "e2e/claims.rs"]

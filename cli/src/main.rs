@@ -18,6 +18,7 @@ mod vectors;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "sim")]
 use ridegate_gateway::config::{Log, LogLevel};
 
 /// Arguments or a configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).

@@ -28,21 +28,17 @@ use tonic::transport::Channel;
 
 use crate::{
     authority::Authority,
+    gates::{BUS, GATES, Gate, METRO},
     issuing::{Key, Phone, Terms},
     pki::{Files, Pki},
     progress::progress,
     riders::{self, RIDERS, Rider, wire},
     site::Site,
     trust::Trust,
-    visit::{GATES, Gate},
 };
 
 /// Where the city's clock stands when it starts: inside the 72-hour window.
 pub const START: &str = "2022-06-15T12:00:00+08:00";
-/// The metro fleet; it gets health reasons coarse, as every fleet does by default.
-pub const METRO: &str = "bjsubway";
-/// The bus fleet; it is configured to get them in full.
-pub const BUS: &str = "bjbus";
 
 const CERTIFICATES_LIVE: SignedDuration = SignedDuration::from_hours(30 * 24);
 const LINKS_AT_ONCE: usize = 8;

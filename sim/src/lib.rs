@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod city;
 pub mod demo;
+pub mod gates;
 pub mod issuing;
 pub mod mint;
 pub mod picture;

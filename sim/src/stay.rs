@@ -3,7 +3,7 @@
 use anyhow::Result;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use crate::city::{City, METRO};
+use crate::{city::City, gates::METRO};
 
 /// Commands to paste, with a code that is valid now.
 pub fn instructions(city: &City) -> Result<String> {

@@ -10,21 +10,19 @@ use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use ridegate_proto::validator::v1::{
-    CheckRequest, CheckResponse, Direction, InspectionOutcome, ReportInspectionRequest, Verdict,
-    check_request, validator_service_client::ValidatorServiceClient,
+    CheckRequest, CheckResponse, InspectionOutcome, ReportInspectionRequest, Verdict, check_request,
+    validator_service_client::ValidatorServiceClient,
 };
 use tokio::time::Instant;
 use tonic::{Response, Status};
 
 use crate::{
-    city::{BUS, City, METRO, VALIDITY_S},
+    city::{City, VALIDITY_S},
+    gates::Gate,
     plan::{self, Expected, Story},
     progress::Progress,
     report::{Mismatch, Report},
 };
-
-/// Gates and bus doors in the city.
-pub(crate) const GATES: usize = 24;
 
 /// One story on its way.
 pub(crate) struct Visit {
@@ -34,33 +32,6 @@ pub(crate) struct Visit {
     pub(crate) story: Story,
     /// What is left to chance.
     pub(crate) noise: u64,
-}
-
-/// A gate or a bus door.
-pub(crate) struct Gate {
-    pub(crate) identity: String,
-    bus: bool,
-}
-
-impl Gate {
-    pub(crate) fn new(number: usize) -> Self {
-        let (bus, number) = (number % 4 == 3, number % GATES);
-        let identity = if bus {
-            format!("urn:ridegate:validator:{BUS}:reader-{number}")
-        } else {
-            format!("urn:ridegate:validator:{METRO}:gate-{number}")
-        };
-        Self { identity, bus }
-    }
-
-    fn direction(&self, out: bool) -> Direction {
-        match (self.bus, out) {
-            (false, false) => Direction::Entry,
-            (false, true) => Direction::Exit,
-            (true, false) => Direction::Boarding,
-            (true, true) => Direction::Alighting,
-        }
-    }
 }
 
 impl Visit {

@@ -43,6 +43,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
+use crate::process::Process;
+
 pub const NOON: &str = "2022-06-15T12:00:00+08:00,frozen";
 pub const GATE: &str = "urn:ridegate:validator:bjsubway:gate-1";
 pub const PARTNER: &str = "yikatong";
@@ -55,6 +57,8 @@ const TLS: &str = "[tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.k
 
 pub struct House {
     gateway: Option<Running>,
+    /// Address and operations of a gateway in a process of its own that serves this house.
+    elsewhere: Option<[SocketAddr; 2]>,
     pub authority: Authority,
     pub clock: Clock,
     pub channel: Channel,
@@ -162,6 +166,7 @@ impl House {
         };
         Self {
             gateway: Some(gateway),
+            elsewhere: None,
             authority,
             clock,
             channel,
@@ -199,11 +204,11 @@ impl House {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.gateway.as_ref().unwrap().address()
+        self.elsewhere.map_or_else(|| self.gateway.as_ref().unwrap().address(), |[at, _]| at)
     }
 
     pub fn operations(&self) -> SocketAddr {
-        self.gateway.as_ref().unwrap().operations().unwrap()
+        self.elsewhere.map_or_else(|| self.gateway.as_ref().unwrap().operations().unwrap(), |[_, at]| at)
     }
 
     /// Where the gateway listens, with its scheme.
@@ -215,6 +220,16 @@ impl House {
     /// Takes the table of links away from under the gateway.
     pub async fn take_registry_away(&self) {
         rename(self, "link", "away").await;
+    }
+
+    /// Has the house served by a process from now on.
+    pub async fn move_to(&mut self, process: &Process) {
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop().await;
+        }
+        let at = [&process.address, &process.operations].map(|at| at.parse().unwrap());
+        self.elsewhere = Some(at);
+        self.channels.lock().unwrap().clear();
     }
 
     /// The same house with a new gateway.

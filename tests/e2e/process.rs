@@ -23,6 +23,8 @@ pub struct Process {
     child: Child,
     /// Where it listens: address and port.
     pub address: String,
+    /// Where its metrics and probes are.
+    pub operations: String,
     pub endpoint: String,
     /// Reads all it logs, so that it never waits for us.
     log: JoinHandle<String>,
@@ -46,18 +48,21 @@ impl Process {
         let log = thread::spawn(move || {
             let mut said = String::new();
             for line in log.lines().map_while(Result::ok) {
-                if let Some((_, rest)) = line.split_once("serving address=") {
+                if let Some(at) = field(&line, "operations") {
+                    let _ = serving.send(at);
+                } else if let Some(at) = field(&line, "address").filter(|_| line.contains("serving")) {
                     assert!(said.contains("INSECURE"), "it says so loudly");
-                    let _ = serving.send(rest.split_whitespace().next().unwrap().to_owned());
+                    let _ = serving.send(at);
                 }
                 said.push_str(&line);
                 said.push('\n');
             }
             said
         });
+        let operations = address.recv().expect("it ended before it served");
         let address = address.recv().expect("it ended before it served");
         let endpoint = format!("http://{address}");
-        Self { child, address, endpoint, log }
+        Self { child, address, operations, endpoint, log }
     }
 
     /// kill −9: nothing is flushed, nothing is closed.
@@ -72,4 +77,13 @@ impl Process {
         let status = self.child.wait().unwrap();
         (status.code(), self.log.join().unwrap())
     }
+}
+
+/// A field of a line of the log, in text or JSON.
+fn field(line: &str, name: &str) -> Option<String> {
+    if let Ok(line) = serde_json::from_str::<serde_json::Value>(line) {
+        return line[name].as_str().map(ToOwned::to_owned);
+    }
+    let (_, rest) = line.split_once(&format!(" {name}="))?;
+    rest.split_whitespace().next().map(ToOwned::to_owned)
 }

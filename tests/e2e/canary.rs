@@ -1,0 +1,130 @@
+//! Everything that the system puts out, searched for everything that names a rider.
+
+use std::fmt::Write as _;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use ridegate_proto::{
+    partner::v1::{LinkRiderRequest, Medium},
+    validator::v1::{CheckRequest, validator_service_client::ValidatorServiceClient},
+};
+use ridegate_sim::riders::Rider;
+
+use crate::{
+    house::{GATE, House, digits, identified, link_request, medium, request, said, subject},
+    observed::get,
+    process::Process,
+};
+
+const RIDER: u64 = 31_041_234_567;
+const OVERDUE: u64 = 31_047_654_321;
+const UNLINKED: u64 = 31_040_102_030;
+
+/// What names a rider, or could: in every form in which it might be printed.
+fn canaries(codes: &[Vec<u8>]) -> Vec<String> {
+    let mut canaries = vec!["canary".to_owned(), "subject-of".to_owned()];
+    for account in [RIDER, OVERDUE, UNLINKED] {
+        canaries.extend([
+            account.to_string(),
+            digits(account),
+            subject(account),
+            hex::encode(digits(account)),
+        ]);
+        canaries.extend([format!("code-{account}"), format!("key-{account}")]);
+    }
+    for code in codes {
+        // The account's ten bytes within, and the signature at its end: by these a rider could be found again.
+        for part in [&code[136..160], &code[code.len() - 30..]] {
+            canaries.push(hex::encode(part));
+            canaries.push(hex::encode_upper(part));
+            canaries.push(BASE64_STANDARD.encode(&part[..part.len() / 3 * 3]));
+            canaries.push(format!("{part:?}").trim_matches(['[', ']']).to_owned());
+            canaries.push(part.escape_ascii().to_string());
+        }
+    }
+    canaries
+}
+
+/// A day at the gates, with everything that can go wrong. Returns the codes that were shown, and every error.
+async fn live(house: &House) -> (Vec<Vec<u8>>, String) {
+    let mut errors = String::new();
+    house.settle(RIDER, Rider::Healthy).await;
+    house.settle(OVERDUE, Rider::Overdue).await;
+    let phones = [RIDER, OVERDUE, UNLINKED].map(|account| house.phone(account));
+    let mut codes: Vec<_> = phones.iter().map(|phone| house.fresh(phone)).collect();
+    for (code, expect) in codes.iter().zip(["ALLOW HEALTH_OK", "INSPECT HEALTH", "INSPECT NOT_LINKED"]) {
+        let answer = house.check(GATE, request("request-canary", code.clone())).await.unwrap();
+        assert_eq!(said(&answer), expect);
+    }
+    let elsewhere = "urn:ridegate:validator:bjsubway:gate-2";
+    let answer = house.check(elsewhere, request("r", codes[0].clone())).await.unwrap();
+    assert_eq!(said(&answer), "INSPECT CODE_REPLAYED");
+
+    let mut damaged = house.fresh(&phones[0]);
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    for code in [damaged, codes[0][..200].to_vec(), b"canary, of nobody's format".to_vec()] {
+        assert!(said(&house.tap(code).await).starts_with("INSPECT CODE_"));
+    }
+    let long = CheckRequest { location: "canary ".repeat(20), ..request("r", codes[0].clone()) };
+    writeln!(errors, "{:?}", house.check(GATE, long).await.unwrap_err()).unwrap();
+    let mut stream = ValidatorServiceClient::new(house.channel_of(GATE));
+    let taps = vec![request("stream-canary", house.fresh(&phones[0])), CheckRequest::default()];
+    let mut answers =
+        stream.check_stream(identified(GATE, tokio_stream::iter(taps))).await.unwrap().into_inner();
+    assert_eq!(said(&answers.message().await.unwrap().unwrap()), "ALLOW HEALTH_OK");
+    writeln!(errors, "{:?}", answers.message().await.unwrap_err()).unwrap();
+
+    let account = "canary".to_owned();
+    let bad = LinkRiderRequest { media: vec![Medium { account, ..medium(RIDER) }], ..link_request(RIDER) };
+    writeln!(errors, "{:?}", house.link("yikatong", bad).await.unwrap_err()).unwrap();
+    let reused = LinkRiderRequest { channel: 2, ..link_request(RIDER) };
+    writeln!(errors, "{:?}", house.link("yikatong", reused).await.unwrap_err()).unwrap();
+    house.authority.stop();
+    writeln!(errors, "{:?}", house.link("yikatong", link_request(UNLINKED)).await.unwrap_err()).unwrap();
+    codes.push(house.fresh(&phones[0]));
+    house.tap(codes[3].clone()).await;
+    house.take_registry_away().await;
+    writeln!(errors, "{:?}", house.unlink("yikatong", RIDER).await.unwrap_err()).unwrap();
+    (codes, errors)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_names_a_rider_is_ever_put_out() {
+    for format in ["text", "json"] {
+        let mut house = House::guarded(&format!("[log]\nformat = \"{format}\"\n")).await;
+        house.close().await;
+        let process = Process::start_logging("trace", &house.folder.path().join("ridegate.toml"));
+        house.move_to(&process).await;
+        let (codes, errors) = live(&house).await;
+        let pages = get(&house, "/metrics").await.1 + &get(&house, "/readyz").await.1;
+        drop(house);
+        let (status, log) = process.terminate();
+        assert_eq!(status, Some(0));
+
+        assert!(log.contains("a partner's request could not be carried out"), "the twin: it was logged");
+        assert!(log.contains("TRACE"), "down to the last word");
+        assert!(pages.contains("ridegate_verdicts_total{partner=\"yikatong\""));
+        assert_eq!(errors.lines().count(), 6);
+        for canary in canaries(&codes) {
+            for (what, out) in [("log", &log), ("pages", &pages), ("errors", &errors)] {
+                assert!(!out.contains(&canary), "{canary} in the {what}: {out}");
+            }
+        }
+        if format == "json" {
+            let odd = log.lines().find(|line| serde_json::from_str::<serde_json::Value>(line).is_err());
+            assert_eq!(odd, None, "every line is JSON");
+        }
+    }
+}
+
+/// The twin: each form is found where it is.
+#[test]
+fn canaries_are_found() {
+    let code: Vec<u8> = (0..=255).chain(0..=80).collect();
+    let printed =
+        format!("{code:?} {} {} {}", hex::encode(&code), BASE64_STANDARD.encode(&code), code.escape_ascii());
+    let found =
+        canaries(std::slice::from_ref(&code)).iter().filter(|canary| printed.contains(*canary)).count();
+    // Of each of two parts: lower case, bytes as a list, escaped.
+    assert!(found >= 2 * 3, "{found}");
+}
