@@ -17,16 +17,16 @@ pub fn instructions(city: &City) -> Result<String> {
     let metrics = city.gateway.operations().map(|at| format!("http://{at}/metrics")).unwrap_or_default();
     Ok(format!(
         "The city stays open on {endpoint}; its clock shows {}. Ctrl-C closes it.\n\
-         Certificates are in {pki}, metrics on {metrics}.\n\n\
-         ridegate code --city {folder} --partner yikatong --rider overdue --out code.png\n\
+         Its certificates are in {pki}, its metrics on {metrics}.\n\n\
+         Draw a rider's code, and ask about it:\n\n  \
+         ridegate code --city {folder} --partner yikatong --rider overdue --out code.png\n  \
          ridegate scan --city {folder} code.png\n\n\
-         draw a rider's code and ask about it. For other clients the contract is served too, so no file is needed. Within twenty minutes (the code does not live longer), and \
-         again to see a retry:\n\n\
-         buf curl --protocol grpc --cacert {pki}/ca.pem --cert {pki}/{gate}.pem --key {pki}/{gate}.key \\\n  \
-         -d '{body}' \\\n  {endpoint}/{method}\n\n\
-         or\n\n\
-         grpcurl -cacert {pki}/ca.pem -cert {pki}/{gate}.pem -key {pki}/{gate}.key \\\n  \
-         -d '{body}' \\\n  {address} {method}\n",
+         Or with another client: the contract is served too, so no file is needed. The code below lives for twenty \
+         minutes; asked about again, it is a retry.\n\n  \
+         buf curl --protocol grpc --cacert {pki}/ca.pem --cert {pki}/{gate}.pem --key {pki}/{gate}.key \\\n    \
+         -d '{body}' \\\n    {endpoint}/{method}\n\n  \
+         grpcurl -cacert {pki}/ca.pem -cert {pki}/{gate}.pem -key {pki}/{gate}.key \\\n    \
+         -d '{body}' \\\n    {address} {method}\n",
         city.clock().now(),
     ))
 }
