@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ridegate_adapters::{Account, Bcd8, PartnerId};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::{
     backends::{
@@ -16,6 +17,7 @@ use crate::{
         pseudonym::Pseudonym,
     },
     keyring::{Keyring, Use},
+    metrics::UpstreamMetrics,
     resolve::links::Links,
 };
 
@@ -85,6 +87,8 @@ pub struct Linking {
     pub keys: Arc<Keyring>,
     /// What is taken for now.
     pub clock: Clock,
+    /// Times what the registry is asked.
+    pub asked: UpstreamMetrics,
 }
 
 impl Linking {
@@ -92,7 +96,7 @@ impl Linking {
     /// links made, or exchanges the same code under the same key for the same subject.
     pub async fn link(&self, request: LinkRequest) -> Result<LinkOutcome, LinkingError> {
         let order = self.order(&request);
-        if let Some(outcome) = self.registry.answered(&order).await? {
+        if let Some(outcome) = self.timed("answered", self.registry.answered(&order)).await? {
             return Ok(outcome);
         }
         // By its keyed name: keys of different partners must not meet at the authority, and what a partner puts into
@@ -105,8 +109,10 @@ impl Linking {
                 Exchanged::Used => return Ok(LinkOutcome::AuthorizationUsed),
             };
         let now = self.clock.now();
-        self.change(order.keys.clone(), async move |registry| registry.link(&order, &subject, now).await)
-            .await
+        self.change("link", order.keys.clone(), async move |registry| {
+            registry.link(&order, &subject, now).await
+        })
+        .await
     }
 
     /// Withdraws a link; tells whether there was one. In force when this returns.
@@ -117,7 +123,7 @@ impl Linking {
         account: &Account,
     ) -> Result<bool, LinkingError> {
         let key = self.keys.link_key(partner, issuer, account);
-        self.change(vec![key], async move |registry| registry.unlink(&key).await).await
+        self.change("unlink", vec![key], async move |registry| registry.unlink(&key).await).await
     }
 
     /// The link of an account.
@@ -127,13 +133,15 @@ impl Linking {
         issuer: Bcd8,
         account: &Account,
     ) -> Result<Option<LinkRecord>, LinkingError> {
-        Ok(self.registry.get(&self.keys.link_key(partner, issuer, account)).await?)
+        let key = self.keys.link_key(partner, issuer, account);
+        Ok(self.timed("get", self.registry.get(&key)).await?)
     }
 
     /// Changes the registry and then what is remembered of it, in a task of its own: a caller that goes away in
     /// between must not leave the two apart.
     async fn change<T, F>(
         &self,
+        call: &'static str,
         keys: Vec<Pseudonym>,
         work: impl FnOnce(Arc<Registry>) -> F,
     ) -> Result<T, LinkingError>
@@ -141,16 +149,27 @@ impl Linking {
         F: Future<Output = Result<T, RegistryError>> + Send + 'static,
         T: Send + 'static,
     {
-        let links = Arc::clone(&self.links);
+        let linking = self.clone();
         let work = work(Arc::clone(&self.registry));
         let task = tokio::spawn(async move {
-            let done = work.await;
+            let done = linking.timed(call, work).await;
             for key in &keys {
-                links.forget(key);
+                linking.links.forget(key);
             }
             done
         });
         Ok(task.await.map_err(|_| LinkingError::Interrupted)??)
+    }
+
+    async fn timed<T>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<T, RegistryError>>,
+    ) -> Result<T, RegistryError> {
+        let began = Instant::now();
+        let done = work.await;
+        self.asked.asked(call, done.as_ref().err().map_or("ok", RegistryError::name), began);
+        done
     }
 
     fn order(&self, request: &LinkRequest) -> LinkOrder {

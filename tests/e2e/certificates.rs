@@ -101,6 +101,19 @@ async fn a_new_certificate_is_taken_and_what_cannot_be_used_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_ca_for_callers_is_taken_and_the_old_one_is_over() {
+    let house = House::guarded("").await;
+    let elsewhere = house.folder.path().join("elsewhere");
+    let other = Pki::create(&elsewhere, SignedDuration::from_hours(1)).unwrap();
+    let (old, new) = (gate(&house, "old"), other.caller("new", GATE).unwrap());
+    let (old, new) = (tls_client(&house, &old, USUAL), tls_client(&house, &new, USUAL));
+    assert!(is_let_in(&house, &old).await.is_some() && is_let_in(&house, &new).await.is_none());
+    fs::copy(other.ca(), house.folder.path().join("pki/ca.pem")).unwrap();
+    counted(&house, "ridegate_certificate_reloads_total{outcome=\"taken\"}").await;
+    assert!(is_let_in(&house, &old).await.is_none() && is_let_in(&house, &new).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_certificate_is_not_let_in_and_its_session_is_not_resumed() {
     let house = House::guarded_with_tls(REVOKED, |pki| {
         pki.revoke(&["somebody-else"]).unwrap();

@@ -154,10 +154,38 @@ async fn verdicts_are_counted_once_each_under_names_that_are_fixed() {
             2,
         ),
         ("ridegate_upstream_duration_seconds_count{upstream=\"registry\",call=\"find\",outcome=\"ok\"}", 2),
+        ("ridegate_upstream_duration_seconds_count{upstream=\"registry\",call=\"link\",outcome=\"ok\"}", 2),
         ("ridegate_connections{role=\"stated\"}", 1),
     ] {
         assert_eq!(metric(&house, sample).await, count, "{sample}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_behind_is_timed_by_how_it_ended() {
+    let house = House::exactly(
+        "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
+        "lookup_timeout = \"300ms\"",
+    )
+    .await;
+    for account in 1..=4 {
+        house.settle(account, Rider::Healthy).await;
+    }
+    for (account, mood, outcome) in [
+        (1, Mood::Confused, "wrong_answer"),
+        (2, Mood::Failing, "unavailable"),
+        (3, Mood::Stalled, "timed_out"),
+    ] {
+        house.authority.feel(mood);
+        assert_eq!(said(&house.tap(house.fresh(&house.phone(account))).await), "INSPECT LOOKUP_FAILED");
+        let labels = format!("upstream=\"authority\",call=\"Lookup\",outcome=\"{outcome}\"");
+        assert_eq!(metric(&house, &format!("ridegate_upstream_duration_seconds_count{{{labels}}}")).await, 1);
+    }
+    house.authority.feel(Mood::Well);
+    house.take_registry_away().await;
+    house.unlink("yikatong", 4).await.unwrap_err();
+    let labels = "upstream=\"registry\",call=\"unlink\",outcome=\"unavailable\"";
+    assert_eq!(metric(&house, &format!("ridegate_upstream_duration_seconds_count{{{labels}}}")).await, 1);
 }
 
 /// Everything that may stand behind a label, whoever calls and whatever is shown.

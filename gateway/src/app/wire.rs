@@ -125,6 +125,7 @@ impl Settings {
             authority: client.clone(),
             keys: Arc::clone(keys),
             clock: self.clock.clone(),
+            asked: metrics.upstream("registry"),
         };
         let partners = PartnerApi { partners: Arc::clone(&self.partners), quotas, linking };
         beside.spawn(watch::follow(client, desk, health.clone()));

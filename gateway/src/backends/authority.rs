@@ -100,8 +100,11 @@ impl Authority {
     /// The facts of one subject; `None` if nothing is known.
     pub async fn lookup(&self, subject: &Subject, cap: Duration) -> Result<Option<Facts>, AuthorityError> {
         let request = wire::LookupRequest { subject: subject.expose().to_owned() };
-        match self.within("Lookup", cap, self.client.clone().lookup(request)).await {
-            Ok(response) => response.facts.ok_or(wrong("facts are absent")).and_then(facts).map(Some),
+        let mut client = self.client.clone();
+        let read =
+            |answer: wire::LookupResponse| answer.facts.ok_or(wrong("facts are absent")).and_then(facts);
+        match self.within("Lookup", cap, client.lookup(request), read).await {
+            Ok(facts) => Ok(Some(facts)),
             Err(Failure::Status(Code::NotFound)) => Ok(None),
             Err(failure) => Err(failure.into()),
         }
@@ -115,23 +118,15 @@ impl Authority {
     ) -> HashMap<Subject, Result<Option<Facts>, AuthorityError>> {
         let names = subjects.iter().map(|subject| subject.expose().to_owned()).collect();
         let request = wire::BatchLookupRequest { subjects: names };
-        let response = match self.within("BatchLookup", cap, self.client.clone().batch_lookup(request)).await
-        {
-            Ok(response) => response,
+        let read = |response: wire::BatchLookupResponse| Ok(each(subjects, response.results));
+        let mut client = self.client.clone();
+        match self.within("BatchLookup", cap, client.batch_lookup(request), read).await {
+            Ok(answers) => answers,
             Err(failure) => {
                 let error = AuthorityError::from(failure);
-                return subjects.iter().map(|subject| (subject.clone(), Err(error))).collect();
-            }
-        };
-        // A subject left out is not one of whom nothing is known: an answer cut short must send nobody away to link.
-        let left_out = |subject: &Subject| (subject.clone(), Err(wrong("a subject is not answered")));
-        let mut answers: HashMap<_, _> = subjects.iter().map(left_out).collect();
-        for result in response.results {
-            if let Some(answer) = answers.get_mut(&Subject::new(result.subject)) {
-                *answer = result.facts.map(facts).transpose();
+                subjects.iter().map(|subject| (subject.clone(), Err(error))).collect()
             }
         }
-        answers
     }
 
     /// Exchanges an authorization code for its subject. The same code with the same key gives the same again.
@@ -141,36 +136,44 @@ impl Authority {
             idempotency_key: idempotency_key.to_owned(),
         };
         let mut client = self.client.clone();
-        let answer = client.exchange_authorization(request);
-        match self.within("ExchangeAuthorization", self.exchange_timeout, answer).await {
-            Ok(response) if response.subject.is_empty() => {
-                Err(AuthorityError::WrongAnswer("subject is empty"))
+        let read = |answer: wire::ExchangeAuthorizationResponse| {
+            if answer.subject.is_empty() {
+                Err(wrong("subject is empty"))
+            } else {
+                Ok(Exchanged::Subject(Subject::new(answer.subject)))
             }
-            Ok(response) => Ok(Exchanged::Subject(Subject::new(response.subject))),
+        };
+        let answer = client.exchange_authorization(request);
+        match self.within("ExchangeAuthorization", self.exchange_timeout, answer, read).await {
             Err(Failure::Status(Code::NotFound)) => Ok(Exchanged::Unknown),
             Err(Failure::Status(Code::FailedPrecondition)) => Ok(Exchanged::Used),
-            Err(failure) => Err(failure.into()),
+            other => other.map_err(Into::into),
         }
     }
 
-    /// Makes a call that may take so long, and times it.
-    async fn within<T>(
+    /// Makes a call that may take so long, reads its answer, and times it.
+    async fn within<T, U>(
         &self,
         call: &'static str,
         cap: Duration,
         answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
-    ) -> Result<T, Failure> {
+        read: impl FnOnce(T) -> Result<U, AuthorityError>,
+    ) -> Result<U, Failure> {
         let began = Instant::now();
         let answer = match timeout(cap, answer).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Ok(response)) => read(response.into_inner()).map_err(Failure::Error),
+            Ok(Err(status)) if status.code() == Code::DeadlineExceeded => {
+                Err(Failure::Error(AuthorityError::TimedOut))
+            }
             Ok(Err(status)) => Err(Failure::Status(status.code())),
-            Err(_) => Err(Failure::TimedOut),
+            Err(_) => Err(Failure::Error(AuthorityError::TimedOut)),
         };
         let outcome = match &answer {
             Ok(_) => "ok",
             Err(Failure::Status(Code::NotFound | Code::FailedPrecondition)) => "refused",
-            Err(failure) if matches!(AuthorityError::from(*failure), AuthorityError::TimedOut) => "timed_out",
-            Err(_) => "unavailable",
+            Err(Failure::Error(AuthorityError::TimedOut)) => "timed_out",
+            Err(Failure::Error(AuthorityError::WrongAnswer(_))) => "wrong_answer",
+            Err(Failure::Status(_) | Failure::Error(AuthorityError::Unavailable)) => "unavailable",
         };
         self.asked.asked(call, outcome, began);
         answer
@@ -199,19 +202,35 @@ impl Changes {
     }
 }
 
-#[derive(Clone, Copy)]
+/// No answer. A status may still mean something, by the call.
 enum Failure {
-    TimedOut,
     Status(Code),
+    Error(AuthorityError),
 }
 
 impl From<Failure> for AuthorityError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::TimedOut | Failure::Status(Code::DeadlineExceeded) => Self::TimedOut,
             Failure::Status(_) => Self::Unavailable,
+            Failure::Error(error) => error,
         }
     }
+}
+
+/// Each subject's own answer. One left out is not one of whom nothing is known: an answer cut short must send nobody
+/// away to link.
+fn each(
+    subjects: &[Subject],
+    results: Vec<wire::SubjectFacts>,
+) -> HashMap<Subject, Result<Option<Facts>, AuthorityError>> {
+    let left_out = |subject: &Subject| (subject.clone(), Err(wrong("a subject is not answered")));
+    let mut answers: HashMap<_, _> = subjects.iter().map(left_out).collect();
+    for result in results {
+        if let Some(answer) = answers.get_mut(&Subject::new(result.subject)) {
+            *answer = result.facts.map(facts).transpose();
+        }
+    }
+    answers
 }
 
 impl From<&Status> for WatchError {

@@ -127,7 +127,7 @@ impl<H: Handler> Reception<H> {
         let cause = tokio::select! {
             _ended = connection.as_mut() => return,
             () = self.closing.cancelled() => "closing",
-            () = sleep(self.limits.age_by_chance()) => "age",
+            () = sleep(by_chance(self.limits.age)) => "age",
             () = nothing_runs(running.clone(), self.limits.idle) => "idle",
         };
         leaving.cancel();
@@ -154,10 +154,9 @@ impl<H: Handler> Reception<H> {
     }
 }
 
-impl Limits {
-    fn age_by_chance(&self) -> Duration {
-        self.age.mul_f64(rand::rng().random_range(0.9..=1.1))
-    }
+/// A tenth more or less.
+fn by_chance(span: Duration) -> Duration {
+    span.mul_f64(rand::rng().random_range(0.9..=1.1))
 }
 
 async fn read_preface(io: &mut (impl AsyncRead + Unpin)) -> Result<(), Refusal> {
@@ -194,4 +193,34 @@ impl Drop for Turn {
 
 const fn held<T>(_turn: Option<&Turn>, frame: T) -> T {
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_one_morning_do_not_all_leave_at_once() {
+        let span = Duration::from_secs(1);
+        let ages: Vec<_> = (0..200).map(|_| by_chance(span).as_millis()).collect();
+        let (youngest, oldest) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+        assert!(*youngest >= 900 && *oldest <= 1100, "{youngest} to {oldest}");
+        assert!(oldest - youngest > 100, "{youngest} to {oldest}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_puts_the_end_of_an_idle_connection_off() {
+        let (business, running) = watch::channel(0);
+        let began = tokio::time::Instant::now();
+        let idle = tokio::spawn(nothing_runs(running, Duration::from_secs(10)));
+        sleep(Duration::from_secs(6)).await;
+        drop(Turn::new(&business));
+        sleep(Duration::from_secs(6)).await;
+        let turn = Turn::new(&business);
+        sleep(Duration::from_mins(1)).await;
+        assert!(!idle.is_finished());
+        drop(turn);
+        idle.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 82);
+    }
 }

@@ -45,7 +45,7 @@ impl Links {
         self.served.miss();
         let (seen, began) = (*self.changes(key), Instant::now());
         let found = timeout(cap, self.registry.find(key)).await.unwrap_or(Err(RegistryError::TimedOut));
-        self.asked.asked("find", outcome(&found), began);
+        self.asked.asked("find", found.as_ref().err().map_or("ok", RegistryError::name), began);
         let found = found?;
         if let Some(subject) = &found {
             self.remember(key, subject, seen);
@@ -73,15 +73,6 @@ impl Links {
         let shard = usize::from(first) % self.changes.len();
         #[expect(clippy::indexing_slicing, reason = "a remainder by the length lies inside")]
         self.changes[shard].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-const fn outcome<T>(answer: &Result<T, RegistryError>) -> &'static str {
-    match answer {
-        Ok(_) => "ok",
-        Err(RegistryError::TimedOut) => "timed_out",
-        Err(RegistryError::Unavailable(_)) => "unavailable",
-        Err(RegistryError::Unreadable(_)) => "wrong_answer",
     }
 }
 

@@ -56,6 +56,17 @@ pub enum RegistryError {
     Unreadable(&'static str),
 }
 
+impl RegistryError {
+    /// As metrics call it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TimedOut => "timed_out",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unreadable(_) => "wrong_answer",
+        }
+    }
+}
+
 impl Registry {
     /// Opens the database, or makes it.
     pub async fn open(path: &Path, keys: Arc<Keyring>) -> Result<Self, OpenError> {
