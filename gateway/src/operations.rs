@@ -1,7 +1,7 @@
 //! What operators' tools read over HTTP: metrics, whether the process lives, whether it is ready. On a listener of its
 //! own, so that it is never behind validators in a queue.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,11 +10,27 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use crate::{health::Health, metrics::Metrics};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Connections at once. Scrapers and probes are few.
+const CONNECTIONS: usize = 64;
+/// The longest that one may take to ask.
+const ASKING: Duration = Duration::from_secs(2);
+/// The longest that one may be open: a page is asked for and read.
+const LONGEST: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
 struct Desk {
@@ -29,8 +45,26 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health)
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready_page))
         .with_state(Desk { metrics, health });
-    // Ends only with the task.
-    let _never = axum::serve(listener, router).await;
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    let _too_long = timeout(LONGEST, answer(socket, router)).await;
+                    drop(place);
+                });
+            }
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn answer(socket: TcpStream, router: Router) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(ASKING).keep_alive(false);
+    // Who breaks off needs no answer.
+    let _ended = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router)).await;
 }
 
 async fn metrics_page(State(desk): State<Desk>) -> impl IntoResponse {

@@ -7,10 +7,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{backends::sqlite::Registry, door::Door, health::Health, transport::Inspections};
+use crate::{
+    backends::sqlite::Registry, door::Door, health::Health, metrics::Metrics, transport::Inspections,
+};
 
 /// How often the registry is asked whether it answers.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// The longest that the registry may take to close. What was acknowledged is on disk already.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A gateway that answers.
 #[derive(Debug)]
@@ -18,6 +22,7 @@ pub struct Running {
     pub(super) address: SocketAddr,
     pub(super) operations: Option<SocketAddr>,
     pub(super) inspections: Arc<Inspections>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) door: Door,
     pub(super) health: Health,
     pub(super) notice: Duration,
@@ -50,8 +55,9 @@ impl Running {
         self.door.close().await;
         self.beside.shutdown().await;
         let [passed, refused, left] = self.inspections.counts();
-        tracing::info!(passed, refused, left, "stopped; what staff decided");
-        self.registry.close().await;
+        let verdicts = self.metrics.reached();
+        tracing::info!(verdicts, passed, refused, left, "stopped; what staff decided after INSPECT");
+        let _stuck = timeout(CLOSE_WITHIN, self.registry.close()).await;
     }
 }
 

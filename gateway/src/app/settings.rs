@@ -1,6 +1,10 @@
 //! From a configuration to settings that are safe to start with.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ridegate_adapters::Partners;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
@@ -12,7 +16,7 @@ use crate::{
         passage::{Direction, Passage},
         policy::Policy,
     },
-    door::tls::{Expiry, Tls, TlsError, TlsFiles},
+    door::tls::{self, Ends, Tls, TlsError, TlsFiles},
 };
 
 /// A configuration whose files were all read, and what is taken for now.
@@ -23,8 +27,12 @@ pub struct Settings {
     pub(super) policy: Arc<Policy>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) authority: Endpoint,
+    pub(super) authority_ends: Ends,
     pub(super) clock: Clock,
 }
+
+/// File descriptors for what is not a connection: registry, authority, operations, files that are read.
+const DESCRIPTORS_OF_OURS: usize = 256;
 
 impl Settings {
     /// Reads what the configuration names, and refuses what would not be safe.
@@ -45,8 +53,8 @@ impl Settings {
             let why = "must be a loopback address with --insecure-dev, such as 127.0.0.1:7443";
             return Err(file.refuse("listen", "address", why));
         }
-        let authority = authority_endpoint(&file, insecure_dev)?;
-        Ok(Self { config: file.config, partners, policy, tls, authority, clock })
+        let (authority, authority_ends) = authority_endpoint(&file, insecure_dev)?;
+        Ok(Self { config: file.config, partners, policy, tls, authority, authority_ends, clock })
     }
 
     /// Where it will listen.
@@ -54,9 +62,25 @@ impl Settings {
         self.config.listen.address
     }
 
-    /// When its certificates end; `None` without TLS.
-    pub fn expiry(&self) -> Option<Expiry> {
-        self.tls.as_ref().map(|tls| tls.expiry())
+    /// Whether callers show certificates.
+    pub const fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// When the certificates it uses end, by `server`, `client_ca`, `client_crl`, `authority_ca` and `authority_client`.
+    pub fn ends(&self) -> Ends {
+        let own = self.tls.iter().flat_map(|tls| tls.ends());
+        own.chain(self.authority_ends.iter().copied()).collect()
+    }
+
+    /// Takes in as many connections as so many file descriptors are enough for, if the configuration asks for more;
+    /// tells how many those are.
+    pub fn fit_into(&mut self, descriptors: u64) -> Option<usize> {
+        let limits = &mut self.config.limits;
+        let beside = limits.handshakes.get() + limits.anonymous.get() + DESCRIPTORS_OF_OURS;
+        let room = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(beside).max(1);
+        let too_many = limits.connections.get() > room;
+        too_many.then(|| limits.connections = limits.connections.at_most(room)).map(|()| room)
     }
 
     /// How many partners it knows.
@@ -76,8 +100,9 @@ impl Settings {
     }
 }
 
-/// Whom facts come from. They are nobody else's business, so they cross no network in the clear.
-fn authority_endpoint(file: &ConfigFile, insecure_dev: bool) -> Result<Endpoint, ConfigError> {
+/// Whom facts come from, and when the certificates for that end. Facts are nobody else's business, so they cross no
+/// network in the clear.
+fn authority_endpoint(file: &ConfigFile, insecure_dev: bool) -> Result<(Endpoint, Ends), ConfigError> {
     let config = &file.config.authority;
     let endpoint = Endpoint::from(config.endpoint.uri().clone());
     let refuse = |key, why: &str| file.refuse("authority", key, why);
@@ -87,22 +112,33 @@ fn authority_endpoint(file: &ConfigFile, insecure_dev: bool) -> Result<Endpoint,
         }
         let allowed = insecure_dev || config.endpoint.is_local();
         let elsewhere = || refuse("endpoint", "must be https:// where it is not on this machine");
-        return allowed.then_some(endpoint).ok_or_else(elsewhere);
+        return allowed.then_some((endpoint, vec![])).ok_or_else(elsewhere);
     }
     let read = |key, path: &Option<PathBuf>| {
         let read = path.as_ref().map(std::fs::read).transpose();
         read.map_err(|error| refuse(key, &format!("cannot be read: {error}")))
     };
+    let end_of = |key, path: &Option<PathBuf>, pem: &[u8]| {
+        tls::end_of(path.as_deref().unwrap_or(Path::new("")), pem)
+            .map_err(|error| refuse(key, &error.to_string()))
+    };
     let ca =
         read("ca", &config.ca)?.ok_or_else(|| refuse("ca", "must be given with an https:// endpoint"))?;
+    let mut ends = vec![("authority_ca", end_of("ca", &config.ca, &ca)?)];
     let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
     match (read("certificate", &config.certificate)?, read("key", &config.key)?) {
-        (Some(certificate), Some(key)) => tls = tls.identity(Identity::from_pem(certificate, key)),
+        (Some(certificate), Some(key)) => {
+            ends.push(("authority_client", end_of("certificate", &config.certificate, &certificate)?));
+            tls = tls.identity(Identity::from_pem(certificate, key));
+        }
         (None, None) => {}
         (Some(_), None) => return Err(refuse("certificate", "needs its key")),
         (None, Some(_)) => return Err(refuse("key", "needs its certificate")),
     }
-    endpoint.tls_config(tls).map_err(|error| refuse("certificate", &format!("ca, certificate, key: {error}")))
+    let endpoint = endpoint.tls_config(tls);
+    let endpoint =
+        endpoint.map_err(|error| refuse("certificate", &format!("ca, certificate, key: {error}")))?;
+    Ok((endpoint, ends))
 }
 
 fn refuse_certificates(file: &ConfigFile, error: &TlsError) -> ConfigError {

@@ -40,11 +40,12 @@ impl Settings {
         let inspections = Arc::new(Inspections::default());
         let mut beside = JoinSet::new();
 
-        let calls = self.wire(&keys, &registry, &inspections, &metrics, &health, &mut beside)?;
+        let calls = self.wire(&keys, &registry, &inspections, &metrics, &health, &mut beside).await?;
         beside.spawn(probe(Arc::clone(&registry), health.clone()));
         if let (Some(tls), Some(config)) = (&self.tls, &self.config.tls) {
             beside.spawn(Arc::clone(tls).follow(config.reload.get(), metrics.tls()));
         }
+        metrics.tls().ends(&self.authority_ends);
         let mut operations = None;
         if let Some(address) = self.config.operations.address {
             let listener = listen("operations.address", address).await?;
@@ -53,7 +54,7 @@ impl Settings {
         }
         let door = Door::open(listener, self.tls.clone(), self.limits(), metrics.door(), calls);
         let notice = self.config.listen.notice.get();
-        Ok(Running { address, operations, inspections, door, health, notice, beside, registry })
+        Ok(Running { address, operations, inspections, metrics, door, health, notice, beside, registry })
     }
 
     /// A new registry gets a new key. An old one needs its own: a fresh key would leave every link unreadable.
@@ -72,7 +73,7 @@ impl Settings {
         opened.map_err(|source| StartError::Registry { path: path.clone(), source })
     }
 
-    fn wire(
+    async fn wire(
         &self,
         keys: &Arc<Keyring>,
         registry: &Arc<Registry>,
@@ -133,7 +134,7 @@ impl Settings {
             longest_call: self.config.limits.call.get(),
             reflection: self.config.listen.reflection,
         };
-        transport::calls(validators, partners, health, metrics, manners)
+        transport::calls(validators, partners, health, metrics, manners).await
     }
 
     fn limits(&self) -> Limits {
@@ -142,6 +143,7 @@ impl Settings {
             connections: limits.connections.get(),
             per_caller: limits.per_caller.get(),
             anonymous: limits.anonymous.get(),
+            anonymous_per_address: limits.anonymous_per_address.get(),
             handshakes: limits.handshakes.get(),
             handshakes_per_address: limits.handshakes_per_address.get(),
             handshake: limits.handshake.get(),
@@ -151,6 +153,7 @@ impl Settings {
             age: limits.age.get(),
             ping_every: limits.ping_every.get(),
             ping_timeout: limits.ping_timeout.get(),
+            call: limits.call.get(),
             drain: self.config.listen.drain.get(),
         }
     }

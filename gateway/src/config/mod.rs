@@ -4,7 +4,7 @@ mod load;
 mod values;
 
 pub use load::{ConfigError, ConfigFile};
-pub use values::{Endpoint, LogFormat, LogLevel, Positive, Span};
+pub use values::{Endpoint, LogFormat, LogLevel, Number, Positive, Span};
 
 use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
@@ -95,7 +95,7 @@ mod defaults {
         Span::millis(3_000)
     }
     pub(super) const fn reload() -> Span<10, 86_400_000> {
-        Span::millis(10_000)
+        Span::millis(500)
     }
     pub(super) const fn calls() -> Positive<1024> {
         Positive::new(32)
@@ -130,12 +130,13 @@ section! {
     Limits {
         connections: Positive<1_000_000> = Positive::new(20_000),
         per_caller: Positive<1_000_000> = Positive::new(64),
-        anonymous: Positive<1_000_000> = Positive::new(64),
-        handshakes: Positive<100_000> = Positive::new(256),
-        handshakes_per_address: Positive<100_000> = Positive::new(64),
+        anonymous: Positive<1_000_000> = Positive::new(256),
+        anonymous_per_address: Positive<1_000_000> = Positive::new(8),
+        handshakes: Positive<100_000> = Positive::new(512),
+        handshakes_per_address: Positive<100_000> = Positive::new(128),
         handshake: Span<10, 60_000> = Span::millis(3_000),
         streams: Positive<10_000> = Positive::new(128),
-        header_bytes: Positive<1_000_000> = Positive::new(8_192),
+        header_bytes: Number<1_024, 1_000_000> = Number::new(8_192),
         call: Span<10, 600_000> = Span::millis(10_000),
         idle: Span<10, 86_400_000> = Span::millis(600_000),
         age: Span<10, 86_400_000> = Span::millis(1_800_000),

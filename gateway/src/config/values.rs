@@ -72,13 +72,16 @@ fn show(millis: u64) -> String {
     }
 }
 
-/// A number from 1 to so many.
+/// A number between so many and so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Positive<const MAX: usize>(usize);
+pub struct Number<const MIN: usize, const MAX: usize>(usize);
 
-impl<const MAX: usize> Positive<MAX> {
+/// A number from 1 to so many.
+pub type Positive<const MAX: usize> = Number<1, MAX>;
+
+impl<const MIN: usize, const MAX: usize> Number<MIN, MAX> {
     pub(super) const fn new(number: usize) -> Self {
-        assert!(1 <= number && number <= MAX);
+        assert!(MIN <= number && number <= MAX);
         Self(number)
     }
 
@@ -91,23 +94,25 @@ impl<const MAX: usize> Positive<MAX> {
     pub fn get_u32(self) -> u32 {
         self.0.try_into().unwrap_or(u32::MAX)
     }
-}
 
-impl<'de, const MAX: usize> Deserialize<'de> for Positive<MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = usize::try_from(i64::deserialize(deserializer)?).unwrap_or(0);
-        let fits = (1..=MAX).contains(&number);
-        if fits {
-            Ok(Self(number))
-        } else {
-            Err(D::Error::custom(format!("expected a number from 1 to {MAX}")))
-        }
+    /// The number, but at most this one, or as near to it as may be.
+    #[must_use]
+    pub fn at_most(self, most: usize) -> Self {
+        Self(self.0.min(most).max(MIN))
     }
 }
 
-impl<const MAX: usize> JsonSchema for Positive<MAX> {
+impl<'de, const MIN: usize, const MAX: usize> Deserialize<'de> for Number<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = usize::try_from(i64::deserialize(deserializer)?).ok();
+        let fits = number.filter(|number| (MIN..=MAX).contains(number)).map(Self);
+        fits.ok_or_else(|| D::Error::custom(format!("expected a number from {MIN} to {MAX}")))
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> JsonSchema for Number<MIN, MAX> {
     fn schema_name() -> Cow<'static, str> {
-        format!("Positive_{MAX}").into()
+        format!("Number_{MIN}_{MAX}").into()
     }
 
     fn inline_schema() -> bool {
@@ -115,7 +120,7 @@ impl<const MAX: usize> JsonSchema for Positive<MAX> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX })
+        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
     }
 }
 

@@ -1,11 +1,6 @@
 //! One connection, from the TCP socket to its end.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
 use hyper::{server::conn::http2, service::service_fn};
@@ -17,24 +12,27 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Handler, Limits, Peer, Refusal,
-    places::{Places, Seat},
-    tls::{Tls, caller},
+    places::{Arrival, Places, Source},
+    tls::{Credentials, Tls},
 };
 use crate::{admission::identity::Caller, metrics::DoorMetrics};
 
 /// What every HTTP/2 client says first (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A connection asked to leave, on which nothing runs: so long it may take its leave in order.
+/// When the door closes, a connection on which nothing runs has so long to take its leave in order.
 const LEAVE_TAKING: Duration = Duration::from_secs(1);
 /// Streams reset before we looked at them; more is an attack (CVE-2023-44487).
 const RESETS_PENDING: usize = 20;
 /// Streams that we had to reset; more is an attack (CVE-2025-8671).
 const RESETS_OURS: usize = 64;
+
+/// A caller whom nobody knows may hold a connection for so long without asking anything, and ask so much at once.
+const STRANGER_IDLE: Duration = Duration::from_mins(1);
+const STRANGER_STREAMS: u32 = 8;
 
 /// What all connections share.
 pub(super) struct Reception<H> {
@@ -48,63 +46,82 @@ pub(super) struct Reception<H> {
 
 impl<H: Handler> Reception<H> {
     /// Sees a connection through.
-    pub(super) async fn receive(&self, socket: TcpStream, from: SocketAddr) {
-        let seen_through = async {
-            // Answers are small and somebody waits at a gate.
-            let _best_effort = socket.set_nodelay(true);
-            match &self.tls {
-                Some(tls) => self.receive_with_tls(socket, tls, from.ip()).await,
-                None => self.receive_in_plain(socket).await,
-            }
+    pub(super) async fn receive(&self, socket: TcpStream, from: Source, arrival: Arrival) {
+        // Answers are small and somebody waits at a gate.
+        let _best_effort = socket.set_nodelay(true);
+        let seen_through = match &self.tls {
+            Some(tls) => self.receive_with_tls(socket, tls, from, arrival).await,
+            None => self.receive_in_plain(socket, from, arrival).await,
         };
-        if let Err(refusal) = seen_through.await {
+        if let Err(refusal) = seen_through {
             self.metrics.refused(refusal.name());
+            tracing::debug!(cause = refusal.name(), "a connection was not let in");
         }
     }
 
-    async fn receive_with_tls(&self, socket: TcpStream, tls: &Tls, from: IpAddr) -> Result<(), Refusal> {
-        let stream = tokio::select! {
-            () = self.closing.cancelled() => return Err(Refusal::Closing),
-            greeted = self.greet(socket, tls, from) => greeted?,
-        };
-        let (_, session) = stream.get_ref();
-        let caller = caller(session.peer_certificates());
-        self.seat(stream, caller).await
-    }
-
-    async fn greet(
+    async fn receive_with_tls(
         &self,
         socket: TcpStream,
-        tls: &Tls,
-        from: IpAddr,
-    ) -> Result<TlsStream<TcpStream>, Refusal> {
-        let _turn = self.places.handshake(from).await.ok_or(Refusal::Closing)?;
-        let greeted = timeout(self.limits.handshake, async {
-            let mut stream = tls.acceptor().accept(socket).await.map_err(|_| Refusal::Tls)?;
+        tls: &Arc<Tls>,
+        from: Source,
+        arrival: Arrival,
+    ) -> Result<(), Refusal> {
+        let greeted = self.in_time(async {
+            let mut stream = tls.acceptor().accept(socket).await.map_err(|error| {
+                tracing::debug!(cause = %error, "a TLS handshake failed");
+                Refusal::Tls
+            })?;
             read_preface(&mut stream).await.map(|()| stream)
         });
-        greeted.await.map_err(|_| Refusal::TooSlow)?
+        let stream = greeted.await?;
+        drop(arrival);
+        let (_, session) = stream.get_ref();
+        let credentials = Credentials::of(session.peer_certificates());
+        let caller = credentials.caller.clone();
+        self.seat(stream, from, caller, tls.disown(credentials)).await
     }
 
-    async fn receive_in_plain(&self, mut socket: TcpStream) -> Result<(), Refusal> {
+    async fn receive_in_plain(
+        &self,
+        mut socket: TcpStream,
+        from: Source,
+        arrival: Arrival,
+    ) -> Result<(), Refusal> {
+        self.in_time(read_preface(&mut socket)).await?;
+        drop(arrival);
+        self.seat(socket, from, Caller::Stated, std::future::pending()).await
+    }
+
+    /// Whatever comes before it is known who is there.
+    async fn in_time<T>(&self, greeting: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         tokio::select! {
-            () = self.closing.cancelled() => return Err(Refusal::Closing),
-            greeted = timeout(self.limits.handshake, read_preface(&mut socket)) => {
-                greeted.map_err(|_| Refusal::TooSlow)??;
-            }
+            () = self.closing.cancelled() => Err(Refusal::Closing),
+            greeted = timeout(self.limits.handshake, greeting) => greeted.map_err(|_| Refusal::TooSlow)?,
         }
-        self.seat(socket, Caller::Stated).await
     }
 
-    async fn seat(&self, io: impl AsyncRead + AsyncWrite, caller: Caller) -> Result<(), Refusal> {
-        let _seat: Seat = self.places.sit(&caller).ok_or(Refusal::CallerFull)?;
+    async fn seat(
+        &self,
+        io: impl AsyncRead + AsyncWrite,
+        from: Source,
+        caller: Caller,
+        disowned: impl Future<Output = ()>,
+    ) -> Result<(), Refusal> {
+        let _seat = self.places.sit(&caller, from)?;
         let _counted = self.metrics.connected(caller.role());
-        self.converse(io, caller).await;
+        self.converse(io, caller, disowned).await;
         Ok(())
     }
 
     /// HTTP/2 until one side has had enough.
-    async fn converse(&self, io: impl AsyncRead + AsyncWrite, caller: Caller) {
+    async fn converse(
+        &self,
+        io: impl AsyncRead + AsyncWrite,
+        caller: Caller,
+        disowned: impl Future<Output = ()>,
+    ) {
+        let is_stranger = matches!(caller, Caller::Nobody | Caller::Unknown);
+        let idle = if is_stranger { self.limits.idle.min(STRANGER_IDLE) } else { self.limits.idle };
         let peer = Peer { caller, leaving: CancellationToken::new() };
         let leaving = peer.leaving.clone();
         let (business, running) = watch::channel(0_usize);
@@ -114,37 +131,47 @@ impl<H: Handler> Reception<H> {
             let handler = self.handler.clone();
             async move {
                 let answer = handler.answer(request).await;
-                // The answer's body keeps the turn until it has been sent.
-                answer
-                    .map(|answer| answer.map(|body| body.map_frame(move |frame| held(turn.as_ref(), frame))))
+                // The answer's body keeps the turn until its last frame has gone to HTTP/2.
+                answer.map(|answer| {
+                    answer.map(|body| {
+                        body.map_frame(move |frame| {
+                            let _running = &turn;
+                            frame
+                        })
+                    })
+                })
             }
         });
         // The preface was read; HTTP/2 wants to read it too.
         let (read, write) = split(io);
         let io = pin!(join((&PREFACE[..]).chain(read), write));
-        let mut connection = pin!(self.http2().serve_connection(TokioIo::new(io), service));
+        let mut connection = pin!(self.http2(is_stranger).serve_connection(TokioIo::new(io), service));
 
-        let cause = tokio::select! {
+        let (cause, time_to_leave, quiet) = tokio::select! {
             _ended = connection.as_mut() => return,
-            () = self.closing.cancelled() => "closing",
-            () = sleep(by_chance(self.limits.age)) => "age",
-            () = nothing_runs(running.clone(), self.limits.idle) => "idle",
+            // Nobody vouches for the caller any more: what runs is nobody's.
+            () = disowned => return self.metrics.left("disowned"),
+            () = self.closing.cancelled() => ("closing", self.limits.drain, LEAVE_TAKING),
+            () = sleep(by_chance(self.limits.age)) => ("age", self.limits.call, self.limits.call),
+            () = nothing_runs(running.clone(), idle) => ("idle", self.limits.call, self.limits.call),
         };
         leaving.cancel();
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ended = connection => self.metrics.left(cause),
             // Nothing runs, and the other side does not even answer that it may go.
-            () = nothing_runs(running, LEAVE_TAKING) => self.metrics.left(cause),
-            () = sleep(self.limits.drain) => self.metrics.left("cut"),
+            () = nothing_runs(running, quiet) => self.metrics.left(cause),
+            () = sleep(time_to_leave) => self.metrics.left("cut"),
         }
     }
 
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
+    fn http2(&self, is_stranger: bool) -> http2::Builder<TokioExecutor> {
+        let streams =
+            if is_stranger { self.limits.streams.min(STRANGER_STREAMS) } else { self.limits.streams };
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
-            .max_concurrent_streams(self.limits.streams)
+            .max_concurrent_streams(streams)
             .max_header_list_size(self.limits.header_bytes)
             .max_pending_accept_reset_streams(RESETS_PENDING)
             .max_local_error_reset_streams(RESETS_OURS)
@@ -189,10 +216,6 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
-}
-
-const fn held<T>(_turn: Option<&Turn>, frame: T) -> T {
-    frame
 }
 
 #[cfg(test)]

@@ -9,10 +9,18 @@ use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{connection::Reception, places::Places, tls::Tls};
+use self::{
+    connection::Reception,
+    places::{Places, Source},
+    tls::Tls,
+};
 use crate::{admission::identity::Caller, metrics::DoorMetrics};
 
 /// After a failed `accept` (no file descriptors left, say) the next is tried so much later.
@@ -25,13 +33,15 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one certificate's identity.
     pub per_caller: usize,
-    /// Connections without a certificate.
+    /// Connections whose certificate names nobody, or without one; beside those above.
     pub anonymous: usize,
-    /// Handshakes at once.
+    /// Such connections from one address.
+    pub anonymous_per_address: usize,
+    /// Connections that have not said yet who they are; beside all those above.
     pub handshakes: usize,
-    /// Handshakes at once from one address.
+    /// Such connections from one address.
     pub handshakes_per_address: usize,
-    /// From the TCP connection's turn to the end of the HTTP/2 preface.
+    /// The longest that a connection may take to say who it is: TLS and the HTTP/2 preface.
     pub handshake: Duration,
     /// Streams at once on one connection.
     pub streams: u32,
@@ -45,7 +55,9 @@ pub struct Limits {
     pub ping_every: Duration,
     /// A ping not answered for so long ends the connection.
     pub ping_timeout: Duration,
-    /// What runs on a connection that is asked to leave may go on for so long.
+    /// The longest that a call may take until its answer begins. A connection that is too old has so long to leave.
+    pub call: Duration,
+    /// When the door closes, what runs may go on for so long.
     pub drain: Duration,
 }
 
@@ -56,6 +68,8 @@ enum Refusal {
     Full,
     /// The caller's own places are taken.
     CallerFull,
+    /// As many as may are arriving from the same address.
+    AddressFull,
     /// No TLS 1.3, or a certificate that is not of ours.
     Tls,
     /// TLS and preface took too long.
@@ -71,6 +85,7 @@ impl Refusal {
         match self {
             Self::Full => "full",
             Self::CallerFull => "caller_full",
+            Self::AddressFull => "address_full",
             Self::Tls => "tls",
             Self::TooSlow => "too_slow",
             Self::NotHttp2 => "not_http2",
@@ -149,26 +164,43 @@ impl Door {
 }
 
 async fn let_in<H: Handler>(listener: TcpListener, reception: Arc<Reception<H>>, inside: TaskTracker) {
+    let mut failing = false;
     loop {
-        let accepted = tokio::select! {
+        let arrived = tokio::select! {
             () = reception.closing.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            arrived = next(&listener, &reception.places) => arrived,
         };
-        match accepted {
-            Ok((socket, from)) => match reception.places.enter() {
-                Some(place) => {
-                    let reception = Arc::clone(&reception);
-                    inside.spawn(async move {
-                        reception.receive(socket, from).await;
-                        drop(place);
-                    });
+        match arrived {
+            Ok((socket, from, turn)) => {
+                failing = false;
+                match reception.places.arrive(turn, from) {
+                    Some(arrival) => {
+                        let reception = Arc::clone(&reception);
+                        inside.spawn(async move { reception.receive(socket, from, arrival).await });
+                    }
+                    None => reception.metrics.refused(Refusal::AddressFull.name()),
                 }
-                None => reception.metrics.refused(Refusal::Full.name()),
-            },
+            }
             Err(error) => {
-                tracing::warn!(cause = %error, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
+                // Said once, however long it goes on.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(cause = %error, "connections cannot be accepted");
+                }
+                tokio::select! {
+                    () = reception.closing.cancelled() => return,
+                    () = sleep(ACCEPT_PAUSE) => {}
+                }
             }
         }
     }
+}
+
+/// The next connection, when there is a place to arrive at.
+async fn next(
+    listener: &TcpListener,
+    places: &Places,
+) -> std::io::Result<(TcpStream, Source, OwnedSemaphorePermit)> {
+    let turn = places.turn().await.ok_or_else(|| std::io::Error::other("closing"))?;
+    let (socket, from) = listener.accept().await?;
+    Ok((socket, from.ip().into(), turn))
 }

@@ -1,74 +1,103 @@
-//! Places for connections: in all, for one caller, for those who show no certificate, and for handshakes, of which
-//! one address must not take all.
+//! Places for connections, so that nobody takes another's: while they arrive, by where they come from; when it is known
+//! who they are, by that.
 
 use std::{
     collections::HashMap,
     hash::Hash,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Limits;
+use super::{Limits, Refusal};
 use crate::admission::identity::{Caller, Identity};
 
 #[derive(Debug)]
 pub(super) struct Places {
+    handshakes: Arc<Semaphore>,
+    arriving: Shares<Source>,
     all: Arc<Semaphore>,
-    handshakes: Semaphore,
-    waiting: Shares<IpAddr>,
     callers: Shares<Identity>,
     anonymous: Arc<Semaphore>,
+    strangers: Shares<Source>,
 }
 
-/// A connection's place beside others of the same caller. Without TLS nobody is told from anybody.
-pub(super) enum Seat {
+/// Where a connection comes from: an IPv4 address, or the 64-bit network that any one IPv6 host has to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Source(IpAddr);
+
+/// The place of a connection that arrives, until it is known who it is.
+pub(super) struct Arrival {
+    _turn: OwnedSemaphorePermit,
+    _share: Share<Source>,
+}
+
+/// The place of a connection that is let in.
+pub(super) struct Seat {
+    _permit: OwnedSemaphorePermit,
+    _share: SeatShare,
+}
+
+/// Its place beside others of the same caller. Without TLS nobody is told from anybody.
+enum SeatShare {
     OfCaller { _share: Share<Identity> },
-    OfNobody { _permit: OwnedSemaphorePermit },
+    OfSource { _share: Share<Source> },
     Untold,
 }
 
 impl Places {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
+            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            arriving: Shares::new(limits.handshakes_per_address),
             all: Arc::new(Semaphore::new(limits.connections)),
-            handshakes: Semaphore::new(limits.handshakes),
-            waiting: Shares::new(limits.handshakes_per_address),
             callers: Shares::new(limits.per_caller),
             anonymous: Arc::new(Semaphore::new(limits.anonymous)),
+            strangers: Shares::new(limits.anonymous_per_address),
         }
     }
 
-    pub(super) fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.all).try_acquire_owned().ok()
+    /// Waits until one more may arrive. Until then it is the system that keeps it waiting.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.handshakes).acquire_owned().await.ok()
     }
 
-    /// Waits for a handshake's turn: behind others from the same address, then behind everybody.
-    pub(super) async fn handshake(&self, from: IpAddr) -> Option<Turn<'_>> {
-        let share = self.waiting.wait(from).await?;
-        Some(Turn { _permit: self.handshakes.acquire().await.ok()?, _share: share })
+    /// A place to arrive at; `None` if as many as may are arriving from there already.
+    pub(super) fn arrive(&self, turn: OwnedSemaphorePermit, from: Source) -> Option<Arrival> {
+        Some(Arrival { _turn: turn, _share: self.arriving.take(from)? })
     }
 
-    /// A place for this caller; `None` if it has all of its own.
-    pub(super) fn sit(&self, caller: &Caller) -> Option<Seat> {
-        match caller {
+    /// A place for this caller, or whose places are all taken.
+    pub(super) fn sit(&self, caller: &Caller, from: Source) -> Result<Seat, Refusal> {
+        let take =
+            |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).try_acquire_owned().map_err(|_| Refusal::Full);
+        let full = Refusal::CallerFull;
+        let (permit, share) = match caller {
             Caller::Known(identity) => {
-                self.callers.take(identity.clone()).map(|share| Seat::OfCaller { _share: share })
+                let share = self.callers.take(identity.clone()).ok_or(full)?;
+                (take(&self.all)?, SeatShare::OfCaller { _share: share })
             }
             Caller::Nobody | Caller::Unknown => {
-                let permit = Arc::clone(&self.anonymous).try_acquire_owned().ok()?;
-                Some(Seat::OfNobody { _permit: permit })
+                let share = self.strangers.take(from).ok_or(full)?;
+                (take(&self.anonymous)?, SeatShare::OfSource { _share: share })
             }
-            Caller::Stated => Some(Seat::Untold),
-        }
+            Caller::Stated => (take(&self.all)?, SeatShare::Untold),
+        };
+        Ok(Seat { _permit: permit, _share: share })
     }
 }
 
-/// A handshake's turn.
-pub(super) struct Turn<'a> {
-    _share: Share<IpAddr>,
-    _permit: SemaphorePermit<'a>,
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
+            }
+            address @ IpAddr::V4(_) => Self(address),
+        }
+    }
 }
 
 /// So many for each key. A key is remembered only while somebody has or waits for one of its shares.
@@ -78,8 +107,8 @@ struct Shares<K> {
     keys: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
 }
 
-/// A share, or the wish for one.
-pub(super) struct Share<K: Eq + Hash> {
+/// A share.
+struct Share<K: Eq + Hash> {
     key: K,
     keys: Arc<Mutex<HashMap<K, Arc<Semaphore>>>>,
     permit: Option<OwnedSemaphorePermit>,
@@ -91,21 +120,10 @@ impl<K: Eq + Hash + Clone> Shares<K> {
     }
 
     fn take(&self, key: K) -> Option<Share<K>> {
-        let (mut share, semaphore) = self.wish(key);
-        share.permit = Some(semaphore.try_acquire_owned().ok()?);
-        Some(share)
-    }
-
-    async fn wait(&self, key: K) -> Option<Share<K>> {
-        let (mut share, semaphore) = self.wish(key);
-        share.permit = Some(semaphore.acquire_owned().await.ok()?);
-        Some(share)
-    }
-
-    fn wish(&self, key: K) -> (Share<K>, Arc<Semaphore>) {
         let semaphore = || Arc::new(Semaphore::new(self.each));
         let semaphore = Arc::clone(lock(&self.keys).entry(key.clone()).or_insert_with(semaphore));
-        (Share { key, keys: Arc::clone(&self.keys), permit: None }, semaphore)
+        let permit = semaphore.try_acquire_owned().ok()?;
+        Some(Share { key, keys: Arc::clone(&self.keys), permit: Some(permit) })
     }
 }
 
@@ -127,33 +145,25 @@ fn lock<K>(keys: &Mutex<HashMap<K, Arc<Semaphore>>>) -> MutexGuard<'_, HashMap<K
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn each_key_has_its_own_shares_and_is_forgotten_with_the_last() {
+    #[test]
+    fn each_key_has_its_own_shares_and_is_forgotten_with_the_last() {
         let shares = Shares::new(2);
         let (first, second) = (shares.take("a"), shares.take("a"));
         assert!(first.is_some() && second.is_some());
         assert!(shares.take("a").is_none(), "all taken");
         assert!(shares.take("b").is_some(), "another's are not");
         drop(first);
-        assert!(shares.wait("a").await.is_some(), "given back");
+        assert!(shares.take("a").is_some(), "given back");
         drop(second);
         assert!(lock(&shares.keys).is_empty());
     }
 
-    #[tokio::test]
-    async fn who_waits_in_vain_leaves_nothing_behind() {
-        let shares = Shares::new(1);
-        let held = shares.take("a");
-        {
-            let mut waiting = std::pin::pin!(shares.wait("a"));
-            assert!(futures_poll(waiting.as_mut()).await, "it has to wait");
-        }
-        drop(held);
-        assert!(lock(&shares.keys).is_empty());
-    }
-
-    async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
-        std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending()))
-            .await
+    #[test]
+    fn one_host_is_one_source_however_many_addresses_it_has() {
+        let source = |address: &str| Source::from(address.parse::<IpAddr>().unwrap());
+        assert_eq!(source("2001:db8:1:2:3:4:5:6"), source("2001:db8:1:2:ffff::1"));
+        assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+        assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
+        assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
     }
 }

@@ -37,6 +37,7 @@ type Timed<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
+    reached: Counter,
     verdicts: Family<Verdict, Counter>,
     verdict_seconds: Histogram,
     stage_seconds: Timed<StageName>,
@@ -56,6 +57,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("ridegate")),
+            reached: Counter::default(),
             verdicts: Family::default(),
             verdict_seconds: Histogram::new(SECONDS),
             stage_seconds: Family::new_with_constructor(|| Histogram::new(STAGE_SECONDS)),
@@ -120,11 +122,17 @@ impl Metrics {
         let partner = partner.cloned().into();
         let label = Verdict { partner, verdict: verdict.name(), reason: verdict.reason() };
         self.verdicts.get_or_create(&label).inc();
+        self.reached.inc();
         self.verdict_seconds.observe(stages.total().as_secs_f64());
         for (stage, took) in stages.took() {
             let label = StageName { stage: stage.name() };
             self.stage_seconds.get_or_create(&label).observe(took.as_secs_f64());
         }
+    }
+
+    /// How many verdicts were reached in all.
+    pub fn reached(&self) -> u64 {
+        self.reached.get()
     }
 
     /// A claim was judged.
@@ -144,10 +152,18 @@ impl Metrics {
         self.inspections.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// An RPC ended.
-    pub fn rpc(&self, service: &'static str, method: &'static str, code: &'static str, took: Duration) {
+    /// An RPC ended, and took so long if that says anything.
+    pub fn rpc(
+        &self,
+        service: &'static str,
+        method: &'static str,
+        code: &'static str,
+        took: Option<Duration>,
+    ) {
         self.rpcs.get_or_create(&Rpc { service, method, code }).inc();
-        self.rpc_seconds.get_or_create(&Call { service, method }).observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.rpc_seconds.get_or_create(&Call { service, method }).observe(took.as_secs_f64());
+        }
     }
 
     /// Whether something behind the gateway answers.
@@ -286,8 +302,10 @@ impl TlsMetrics {
         registry.register("certificate_reloads", "Changed certificates, by outcome", self.reloads.clone());
     }
 
-    pub(crate) fn expires(&self, certificate: &'static str, at: Timestamp) {
-        self.expiry.get_or_create(&Certificate { certificate }).set(at.as_second());
+    pub(crate) fn ends(&self, ends: &[(&'static str, Timestamp)]) {
+        for (certificate, at) in ends {
+            self.expiry.get_or_create(&Certificate { certificate }).set(at.as_second());
+        }
     }
 
     pub(crate) fn reloaded(&self, taken: bool) {

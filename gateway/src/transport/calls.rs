@@ -1,6 +1,14 @@
-//! What is the same for every call: its deadline, whose fault an unreadable message is, and the count of how it ended.
+//! What is the same for every call: who may make it, its deadline, whose fault an unreadable message is, and the count
+//! of how it ended.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
@@ -9,8 +17,15 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 
-use super::{RPCS, deadline, identity, status};
+use super::{
+    SERVICES, deadline,
+    identity::{self, Who},
+    status,
+};
 use crate::{door::Handler, metrics::Metrics};
+
+/// Calls that last as long as their callers like: their time says nothing.
+const STREAMS: [&str; 3] = ["CheckStream", "Watch", "ServerReflectionInfo"];
 
 /// Answers every call.
 #[derive(Debug, Clone)]
@@ -31,7 +46,10 @@ impl Calls {
 
     /// A message that cannot be decoded is the caller's fault; tonic on its own calls it INTERNAL. A call whose time
     /// is over is dropped, and with it what it began.
-    async fn answer_in_time(&self, request: Request<Incoming>, deadline: Instant) -> Response<Body> {
+    async fn answer_in_time<B>(&self, request: Request<B>, deadline: Instant) -> Response<Body>
+    where
+        B: http_body::Body<Data = hyper::body::Bytes, Error = hyper::Error> + Send + 'static,
+    {
         match timeout_at(deadline, self.routes.clone().call(request)).await {
             Ok(Ok(response)) => match response.extensions().get::<Status>().and_then(status::undecodable) {
                 Some(status) => status.into_http(),
@@ -51,11 +69,20 @@ impl Handler for Calls {
         let given = deadline::timeout(request.headers()).unwrap_or(Duration::MAX);
         let deadline = arrived + given.min(self.longest);
         request.extensions_mut().insert(Deadline(deadline));
-        let (service, method) = name(request.uri().path());
-        let mut ending = Ending { metrics: Arc::clone(&self.metrics), service, method, arrived, code: None };
+        let Called { service, who, method } = Called::by(request.uri().path());
+        let broken_off = Arc::new(AtomicBool::new(false));
+        let metrics = Arc::clone(&self.metrics);
+        let mut ending =
+            Ending { metrics, service, method, arrived, broken_off: Arc::clone(&broken_off), code: None };
 
-        let response = match identity::may_look(&request) {
-            Ok(()) => self.answer_in_time(request, deadline).await,
+        let response = match identity::admit(&mut request, who) {
+            Ok(()) => {
+                let note = move |error| {
+                    broken_off.store(true, Relaxed);
+                    error
+                };
+                self.answer_in_time(request.map(|body| body.map_err(note)), deadline).await
+            }
             Err(status) => status.into_http(),
         };
         ending.see(response.headers());
@@ -74,12 +101,35 @@ impl Handler for Calls {
     }
 }
 
+/// A known call, or `unknown`: what a caller may choose is no label.
+struct Called {
+    service: &'static str,
+    who: Who,
+    method: &'static str,
+}
+
+impl Called {
+    fn by(path: &str) -> Self {
+        let called = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        let known = |(service, method): (&str, &str)| {
+            let (service, who, methods) = SERVICES.into_iter().find(|(known, ..)| *known == service)?;
+            let method = methods.iter().find(|known| **known == method).unwrap_or(&"unknown");
+            Some(Self { service, who, method })
+        };
+        // Of what is not there everybody may be told that it is not there.
+        let unknown = Self { service: "unknown", who: Who::Everybody, method: "unknown" };
+        called.and_then(known).unwrap_or(unknown)
+    }
+}
+
 /// The end of one call, counted when it is dropped.
 struct Ending {
     metrics: Arc<Metrics>,
     service: &'static str,
     method: &'static str,
     arrived: Instant,
+    /// The caller's message did not come to its end.
+    broken_off: Arc<AtomicBool>,
     code: Option<Code>,
 }
 
@@ -94,19 +144,9 @@ impl Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // Without a status it was the caller who ended it.
-        let code = status::name(self.code.unwrap_or(Code::Cancelled));
-        self.metrics.rpc(self.service, self.method, code, self.arrived.elapsed());
+        // Without a status, or with one that only says that the message broke off, it was the caller who ended it.
+        let code = self.code.filter(|_| !self.broken_off.load(Relaxed)).unwrap_or(Code::Cancelled);
+        let took = (!STREAMS.contains(&self.method)).then(|| self.arrived.elapsed());
+        self.metrics.rpc(self.service, self.method, status::name(code), took);
     }
-}
-
-/// A known call's names, or `unknown`: what a caller may choose is no label.
-fn name(path: &str) -> (&'static str, &'static str) {
-    let called = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-    let known = |(service, method): (&str, &str)| {
-        let (service, methods) = RPCS.into_iter().find(|(known, _)| *known == service)?;
-        let method = methods.iter().find(|known| **known == method)?;
-        Some((service, *method))
-    };
-    called.and_then(known).unwrap_or(("unknown", "unknown"))
 }

@@ -13,25 +13,46 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use super::{PARTNER_SERVICE, VALIDATOR_SERVICE};
 use crate::health::State;
 
-/// Tells every change to whom it concerns.
-pub(super) async fn tell(reporter: HealthReporter, mut states: watch::Receiver<State>) {
+/// What each name says of a state.
+fn services(state: State) -> [(&'static str, bool); 7] {
+    let ready = state.is_ready();
+    [
+        ("liveness", true),
+        ("readiness", ready),
+        ("", ready),
+        (VALIDATOR_SERVICE, ready),
+        (PARTNER_SERVICE, ready && state.registry),
+        ("dependency/registry", state.registry),
+        ("dependency/authority", state.authority),
+    ]
+}
+
+/// A reporter that tells the state as it is now.
+pub(super) async fn reporter(state: State) -> HealthReporter {
+    let reporter = HealthReporter::new();
+    for (service, serves) in services(state) {
+        tell(&reporter, service, serves).await;
+    }
+    reporter
+}
+
+/// Tells every change to whom it concerns, and nobody else.
+pub(super) async fn follow(reporter: HealthReporter, mut states: watch::Receiver<State>, mut told: State) {
     loop {
         let state = *states.borrow_and_update();
-        let ready = state.is_ready();
-        for (service, serves) in [
-            ("liveness", true),
-            ("readiness", ready),
-            ("", ready),
-            (VALIDATOR_SERVICE, ready),
-            (PARTNER_SERVICE, ready && state.registry),
-            ("dependency/registry", state.registry),
-            ("dependency/authority", state.authority),
-        ] {
-            let told = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
-            reporter.set_service_status(service, told).await;
+        for ((service, serves), (_, before)) in services(state).into_iter().zip(services(told)) {
+            if serves != before {
+                tell(&reporter, service, serves).await;
+            }
         }
+        told = state;
         if states.changed().await.is_err() {
             return;
         }
     }
+}
+
+async fn tell(reporter: &HealthReporter, service: &str, serves: bool) {
+    let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+    reporter.set_service_status(service, status).await;
 }

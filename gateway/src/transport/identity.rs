@@ -1,7 +1,8 @@
 //! Who calls, and whether that role may.
 
-use ridegate_adapters::{Partners, Profile};
-use tonic::{Request, Status};
+use http::Request;
+use ridegate_adapters::{PartnerId, Partners, Profile};
+use tonic::Status;
 
 use super::status;
 use crate::{
@@ -12,13 +13,39 @@ use crate::{
 /// Where a gateway without TLS reads the identity from. It listens on loopback only.
 const HEADER: &str = "x-ridegate-identity";
 
-fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
+/// Who may call a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    Everybody,
+    /// Whoever somebody has certified for anything here.
+    Anybody,
+    Validators,
+    Partners,
+}
+
+/// Looks at who calls before anything of the call's content is read, and leaves what services need to know of it among
+/// the request's extensions.
+pub(super) fn admit<B>(request: &mut Request<B>, who: Who) -> Result<(), Status> {
+    if who == Who::Everybody {
+        return Ok(());
+    }
+    match (who, caller(request)?) {
+        (Who::Validators, Identity::Validator(validator)) => drop(request.extensions_mut().insert(validator)),
+        (Who::Partners, Identity::Partner(partner)) => drop(request.extensions_mut().insert(partner)),
+        (Who::Everybody | Who::Anybody, _) => {}
+        (Who::Validators, _) => return Err(status::wrong_role("validators")),
+        (Who::Partners, _) => return Err(status::wrong_role("partners")),
+    }
+    Ok(())
+}
+
+fn caller<B>(request: &Request<B>) -> Result<Identity, Status> {
     match request.extensions().get::<Peer>().map(|peer| &peer.caller) {
         Some(Caller::Known(identity)) => Ok(identity.clone()),
         Some(Caller::Unknown) => Err(status::unknown_identity()),
         Some(Caller::Nobody) | None => Err(status::no_identity()),
         Some(Caller::Stated) => {
-            let header = request.metadata().get(HEADER).ok_or_else(status::no_identity)?;
+            let header = request.headers().get(HEADER).ok_or_else(status::no_identity)?;
             header
                 .to_str()
                 .ok()
@@ -28,35 +55,16 @@ fn caller<T>(request: &Request<T>) -> Result<Identity, Status> {
     }
 }
 
-/// Whether the connection is known well enough for what lies beside our services: health is for everybody, the contract
-/// for those whom somebody has certified to call it.
-pub(super) fn may_look<B>(request: &http::Request<B>) -> Result<(), Status> {
-    if !request.uri().path().starts_with("/grpc.reflection.") {
-        return Ok(());
-    }
-    match request.extensions().get::<Peer>().map(|peer| &peer.caller) {
-        Some(Caller::Known(_) | Caller::Stated) => Ok(()),
-        Some(Caller::Unknown) => Err(status::unknown_identity()),
-        Some(Caller::Nobody) | None => Err(status::no_identity()),
-    }
-}
-
-/// The validator that calls.
-pub(super) fn validator<T>(request: &Request<T>) -> Result<Validator, Status> {
-    match caller(request)? {
-        Identity::Validator(validator) => Ok(validator),
-        Identity::Partner(_) | Identity::Ticketing(_) | Identity::Operator(_) => {
-            Err(status::wrong_role("validators"))
-        }
-    }
+/// The validator that calls. Whoever was not admitted as one is nobody.
+pub(super) fn validator<T>(request: &tonic::Request<T>) -> Result<Validator, Status> {
+    request.extensions().get().cloned().ok_or_else(status::no_identity)
 }
 
 /// The partner that calls.
-pub(super) fn partner<'p, T>(request: &Request<T>, partners: &'p Partners) -> Result<&'p Profile, Status> {
-    match caller(request)? {
-        Identity::Partner(id) => partners.get(&id).ok_or_else(status::unknown_partner),
-        Identity::Validator(_) | Identity::Ticketing(_) | Identity::Operator(_) => {
-            Err(status::wrong_role("partners"))
-        }
-    }
+pub(super) fn partner<'p, T>(
+    request: &tonic::Request<T>,
+    partners: &'p Partners,
+) -> Result<&'p Profile, Status> {
+    let partner = request.extensions().get::<PartnerId>().ok_or_else(status::no_identity)?;
+    partners.get(partner).ok_or_else(status::unknown_partner)
 }

@@ -22,27 +22,29 @@ use ridegate_proto::{
 };
 use thiserror::Error;
 use tonic::service::Routes;
-use tonic_health::{
-    pb::health_server::HealthServer,
-    server::{HealthReporter, HealthService},
-};
+use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 
+use self::identity::Who;
 use crate::{health::Health, metrics::Metrics};
 
-/// The largest message, in bytes. A ride code may have 4 KiB; from there to here an error names the field.
+/// The largest message of a validator, in bytes. A ride code may have 4 KiB; from there to here an error names the field.
+const MAX_TAP: usize = 16 * 1024;
+/// The largest of anybody else.
 const MAX_MESSAGE: usize = 64 * 1024;
 
 const VALIDATOR_SERVICE: &str = "ridegate.validator.v1.ValidatorService";
 const PARTNER_SERVICE: &str = "ridegate.partner.v1.PartnerService";
 
-/// Every call there is.
-const RPCS: [(&str, &[&str]); 5] = [
-    (VALIDATOR_SERVICE, &["Check", "CheckStream", "ReportInspection"]),
-    (PARTNER_SERVICE, &["LinkRider", "UnlinkRider", "GetLink"]),
-    ("grpc.health.v1.Health", &["Check", "List", "Watch"]),
-    ("grpc.reflection.v1.ServerReflection", &["ServerReflectionInfo"]),
-    ("grpc.reflection.v1alpha.ServerReflection", &["ServerReflectionInfo"]),
+/// Every service there is, who may call it, and its calls.
+const SERVICES: [Service; 5] = [
+    (VALIDATOR_SERVICE, Who::Validators, &["Check", "CheckStream", "ReportInspection"]),
+    (PARTNER_SERVICE, Who::Partners, &["LinkRider", "UnlinkRider", "GetLink"]),
+    ("grpc.health.v1.Health", Who::Everybody, &["Check", "Watch"]),
+    ("grpc.reflection.v1.ServerReflection", Who::Anybody, &["ServerReflectionInfo"]),
+    ("grpc.reflection.v1alpha.ServerReflection", Who::Anybody, &["ServerReflectionInfo"]),
 ];
+
+type Service = (&'static str, Who, &'static [&'static str]);
 
 /// How calls are answered.
 #[derive(Debug, Clone, Copy)]
@@ -59,19 +61,20 @@ pub struct Manners {
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
 /// The services of the gateway.
-pub fn calls(
+pub async fn calls(
     validators: ValidatorApi,
     partners: PartnerApi,
     health: &Health,
     metrics: &Arc<Metrics>,
     manners: Manners,
 ) -> Result<Calls, ReflectionError> {
-    let reporter = HealthReporter::new();
+    let state = health.state();
+    let reporter = self::health::reporter(state).await;
     let health_service = HealthService::from_health_reporter(reporter.clone());
-    tokio::spawn(self::health::tell(reporter, health.follow()));
+    tokio::spawn(self::health::follow(reporter, health.follow(), state));
     let mut routes = Routes::builder();
     routes
-        .add_service(ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_TAP))
         .add_service(PartnerServiceServer::new(partners).max_decoding_message_size(MAX_MESSAGE))
         .add_service(HealthServer::new(health_service).max_decoding_message_size(MAX_MESSAGE));
     if manners.reflection {
@@ -80,7 +83,7 @@ pub fn calls(
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
             // Those that answer here; the files also hold what others serve.
-            RPCS.iter().fold(files, |files, (service, _)| files.with_service_name(*service))
+            SERVICES.iter().fold(files, |files, (service, ..)| files.with_service_name(*service))
         };
         routes.add_service(files().build_v1()?).add_service(files().build_v1alpha()?);
     }
@@ -106,8 +109,9 @@ mod tests {
             file.service.iter().flat_map(service).collect::<Vec<_>>()
         });
         let theirs: BTreeSet<String> = calls.filter(|call| !call.contains(".authority.")).collect();
-        let ours =
-            RPCS.iter().flat_map(|(service, methods)| methods.iter().map(move |m| format!("{service}/{m}")));
+        let ours = SERVICES
+            .iter()
+            .flat_map(|(service, _, methods)| methods.iter().map(move |m| format!("{service}/{m}")));
         assert_eq!(ours.filter(|call| call.starts_with("ridegate.")).collect::<BTreeSet<_>>(), theirs);
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn field(error: &FieldError) -> Status {
 /// says something else.
 pub(super) fn undecodable(status: &Status) -> Option<Status> {
     if status.code() == Code::OutOfRange && status.message().contains("decoded message length too large") {
-        return Some(field(&FieldError::new("message", "must have at most 64 KiB")));
+        return Some(field(&FieldError::new(
+            "message",
+            "is too large: at most 16 KiB for a validator, 64 KiB for a partner",
+        )));
     }
     // Such as "failed to decode Protobuf message: CheckRequest.request_id: …: data is not UTF-8 encoded".
     let said = status.message().strip_prefix("failed to decode Protobuf message: ")?;
