@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode, str::FromStr};
 
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use ridegate_gateway::{
     app::Settings,
     clock::Clock,
@@ -46,11 +46,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         return fail(EXIT_USAGE, &error);
     }
     show(path, &settings);
-    let too_soon = ends(&settings).into_iter().find(|(_, end)| {
+    let too_soon = settings.ends().into_iter().find(|(_, end)| {
         arguments.fail_if_expiring.is_some_and(|within| end.duration_since(clock.now()) < within)
     });
     match too_soon {
-        Some((key, end)) => fail(1, &format!("{key}: ends at {end}")),
+        Some((certificate, end)) => fail(1, &format!("certificate {certificate}: ends at {end}")),
         None => ExitCode::SUCCESS,
     }
 }
@@ -62,20 +62,13 @@ fn show(path: &std::path::Path, settings: &Settings) {
     println!("  listen.address   {}", settings.address());
     println!("  partners         {}", settings.partners());
     println!("  policy           {}, {enforced}", settings.policy_version());
-    for (key, end) in ends(settings) {
+    for (certificate, end) in settings.ends() {
         let left = end.duration_since(Clock::system().now()).as_hours() / 24;
-        println!("  {key:<16} ends at {end}, in {left} days");
+        println!("  {certificate:<16} ends at {end}, in {left} days");
     }
-    if settings.expiry().is_none() {
+    if !settings.has_tls() {
         println!("  tls              none: for --insecure-dev only");
     }
-}
-
-fn ends(settings: &Settings) -> Vec<(&'static str, Timestamp)> {
-    let ends = |expiry: ridegate_gateway::door::tls::Expiry| {
-        vec![("tls.certificate", expiry.certificate), ("tls.client_ca", expiry.client_ca)]
-    };
-    settings.expiry().map(ends).unwrap_or_default()
 }
 
 fn print_schema() -> ExitCode {

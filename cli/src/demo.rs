@@ -9,7 +9,7 @@ use ridegate_sim::{
     stay,
 };
 
-use crate::{fail, signal};
+use crate::{fail, signal::Signals};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -50,13 +50,14 @@ async fn ride(arguments: &Arguments) -> Result<bool> {
         rate: (arguments.rate > 0).then_some(arguments.rate),
         seed: arguments.seed,
     };
+    let mut signals = Signals::new()?;
     println!("A city on this machine, {START}, seed {}.", options.seed);
     let city = Arc::new(City::build(options.seed, &arguments.gateway, arguments.folder.as_deref()).await?);
     let report = demo::ride(&city, &options).await?;
     println!("{report}");
     if arguments.stay {
         println!("\n{}", stay::instructions(&city)?);
-        signal::stop().await?;
+        signals.next().await;
     }
     Arc::into_inner(city).context("somebody is still in the city")?.stop().await;
     Ok(report.is_clean())

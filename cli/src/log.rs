@@ -1,5 +1,6 @@
-//! The log, on standard error. What may stand in it is a list: a field that is not on it is left out, whoever logs it,
-//! so that what names a rider cannot get in by an oversight, here or in a library.
+//! The log, on standard error. What may stand in it is a list: our own events, with fields that are on it. Of what
+//! libraries say only warnings and errors are written, without fields: what they put into their words is not ours to
+//! judge, and below that they speak of what passes through them.
 
 use std::{
     fmt::{self, Write as _},
@@ -22,11 +23,12 @@ use tracing_subscriber::{
 };
 
 /// What an event may say beside its message.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 16] = [
     "address",
     "cause",
-    "certificate_ends",
     "clock",
+    "connections",
+    "descriptors",
     "enforced",
     "left",
     "operations",
@@ -36,16 +38,20 @@ const FIELDS: [&str; 14] = [
     "refused",
     "role",
     "tls",
+    "verdicts",
     "why",
 ];
 
-/// Starts the log. `RUST_LOG` says how much; else the configuration.
-pub(crate) fn start(log: &Log) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(log.level.name()));
+/// Starts the log. `RUST_LOG` says how much; else the configuration. Refuses a `RUST_LOG` that cannot be read.
+pub(crate) fn start(log: &Log) -> Result<(), String> {
+    let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
+    let asked = asked.as_deref().unwrap_or(log.level.name());
+    let filter = EnvFilter::try_new(asked).map_err(|error| format!("RUST_LOG: {error}"))?;
     let ansi = std::io::stderr().is_terminal() && log.format == LogFormat::Text;
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
     subscriber.event_format(Lines(log.format)).init();
+    Ok(())
 }
 
 /// Writes one event as one line.
@@ -62,24 +68,37 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        let (at, level) = (Clock::system().now(), event.metadata().level());
+        let target = event.metadata().target();
+        let is_ours = target.starts_with("ridegate");
+        if !is_ours && *level > tracing::Level::WARN {
+            return Ok(());
+        }
         let mut said = Said::default();
         event.record(&mut said);
-        let (at, level) = (Clock::system().now(), event.metadata().level());
+        if !is_ours {
+            said.fields.clear();
+        }
         match self.0 {
             LogFormat::Json => {
                 let mut line = Map::new();
                 line.insert("timestamp".into(), at.to_string().into());
                 line.insert("level".into(), level.as_str().into());
-                line.insert("target".into(), event.metadata().target().into());
+                line.insert("target".into(), target.into());
                 line.insert("message".into(), said.message.into());
                 line.extend(said.fields);
                 writeln!(writer, "{}", Value::Object(line))
             }
             LogFormat::Text => {
-                write!(writer, "{at:.6} {} {}", Colored(*level, writer.has_ansi_escapes()), said.message)?;
+                write!(
+                    writer,
+                    "{at:.6} {} {}",
+                    Colored(*level, writer.has_ansi_escapes()),
+                    OneLine(&said.message)
+                )?;
                 for (name, value) in &said.fields {
                     match value {
-                        Value::String(text) => write!(writer, " {name}={text}")?,
+                        Value::String(text) => write!(writer, " {name}={}", OneLine(text))?,
                         other => write!(writer, " {name}={other}")?,
                     }
                 }
@@ -130,6 +149,17 @@ impl Visit for Said {
     }
 }
 
+/// Text without anything that would end the line or move about on a terminal.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| {
+            if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
+        })
+    }
+}
+
 struct Colored(tracing::Level, bool);
 
 impl fmt::Display for Colored {
@@ -168,30 +198,47 @@ mod tests {
         }
     }
 
-    fn logged(format: LogFormat) -> String {
+    fn logged(format: LogFormat, say: impl FnOnce()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
         let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .event_format(Lines(format))
             .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(account = "canary", cause = %"disk full", left = 3_u64, "not carried out");
-        });
+        tracing::subscriber::with_default(subscriber, say);
         let said = sink.0.lock().unwrap().clone();
         String::from_utf8(said).unwrap()
     }
 
     #[test]
     fn a_field_that_is_not_on_the_list_is_left_out() {
-        let text = logged(LogFormat::Text);
+        let say =
+            || tracing::warn!(account = "canary", cause = %"disk full", left = 3_u64, "not carried out");
+        let text = logged(LogFormat::Text, say);
         assert!(text.ends_with("  WARN not carried out cause=disk full left=3\n"), "{text}");
-        let json: Value = serde_json::from_str(&logged(LogFormat::Json)).unwrap();
+        let json: Value = serde_json::from_str(&logged(LogFormat::Json, say)).unwrap();
         assert_eq!(json["message"], "not carried out");
         assert_eq!((&json["cause"], &json["left"]), (&Value::from("disk full"), &Value::from(3)));
         assert_eq!(json["level"], "WARN");
         assert!(json.get("account").is_none());
         assert!(!text.contains("canary") && !json.to_string().contains("canary"));
+    }
+
+    #[test]
+    fn of_libraries_only_warnings_are_written_and_no_fields() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            assert_eq!(logged(format, || tracing::info!(target: "h2::codec", "a frame with canary")), "");
+            let warned = logged(format, || tracing::warn!(target: "sqlx", cause = "canary", "slow"));
+            assert!(warned.contains("slow") && !warned.contains("canary"), "{warned}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_line() {
+        let text = logged(LogFormat::Text, || tracing::warn!(cause = "one\n2026 ERROR two\x1b[2J", "said"));
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(r"one\n2026 ERROR two\u{1b}[2J"), "{text}");
     }
 }

@@ -82,10 +82,10 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::CheckConfig(arguments) => check::run(&arguments),
         #[cfg(feature = "sim")]
-        Command::Demo(arguments) => {
-            log::start(&Log { level: LogLevel::Warn, ..Log::default() });
-            demo::run(&arguments)
-        }
+        Command::Demo(arguments) => match log::start(&Log { level: LogLevel::Warn, ..Log::default() }) {
+            Ok(()) => demo::run(&arguments),
+            Err(error) => fail(EXIT_USAGE, &error),
+        },
         #[cfg(feature = "sim")]
         Command::Pki(command) => pki::run(&command),
         #[cfg(feature = "sim")]

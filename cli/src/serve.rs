@@ -2,18 +2,18 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile};
 use tracing::{info, warn};
 
-use crate::{EXIT_USAGE, fail, log, signal};
+use crate::{EXIT_USAGE, fail, log, signal::Signals};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Configuration; `ridegate.example.toml` explains every key.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// For your own machine only: test keys are accepted, and without [tls] there is none and callers' identities are
+    /// For your own machine only: test keys are accepted, and without `[tls]` there is none and callers' identities are
     /// read from the metadata key x-ridegate-identity. Listens on loopback only.
     #[arg(long)]
     insecure_dev: bool,
@@ -24,11 +24,14 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let clock = arguments.clock.clone().unwrap_or(Clock::system());
-    let settings = ConfigFile::load(&arguments.config).and_then(|file| {
-        log::start(&file.config.log);
-        Settings::new(file, clock.clone(), arguments.insecure_dev)
-    });
-    match settings {
+    let file = match ConfigFile::load(&arguments.config) {
+        Ok(file) => file,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    if let Err(error) = log::start(&file.config.log) {
+        return fail(EXIT_USAGE, &error);
+    }
+    match Settings::new(file, clock.clone(), arguments.insecure_dev) {
         Err(error) => fail(EXIT_USAGE, &error),
         Ok(settings) => match serve(settings, &clock, arguments.insecure_dev) {
             Ok(()) => ExitCode::SUCCESS,
@@ -38,23 +41,40 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 #[tokio::main]
-async fn serve(settings: Settings, clock: &Clock, insecure_dev: bool) -> Result<()> {
-    let tls = settings.expiry();
+async fn serve(mut settings: Settings, clock: &Clock, insecure_dev: bool) -> Result<()> {
+    let mut signals = Signals::new()?;
+    let tls = settings.has_tls();
     if insecure_dev {
-        warn!(tls = tls.is_some(), "INSECURE: test keys are accepted. For development only");
+        warn!(tls, "INSECURE: test keys are accepted. For development only");
     }
-    if tls.is_none() {
+    if !tls {
         warn!("INSECURE: no TLS, and callers' identities are believed as they are stated");
+    }
+    // As many as the system lets us; it starts with few for programs of another age.
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;
+    if let Some(connections) = settings.fit_into(descriptors) {
+        warn!(
+            descriptors,
+            connections, "too few file descriptors for limits.connections: so many are taken in"
+        );
     }
     let (policy, enforced, partners) =
         (settings.policy_version().to_owned(), settings.enforces_now(), settings.partners());
-    let running = settings.start().await?;
+    let running = tokio::select! {
+        started = settings.start() => started?,
+        () = signals.next() => {
+            info!("stopped before it served");
+            return Ok(());
+        }
+    };
     if let Some(operations) = running.operations() {
         info!(%operations, "metrics and probes");
     }
-    info!(address = %running.address(), tls = tls.is_some(), clock = %clock.now(), partners, policy, enforced, "serving");
-    signal::stop().await?;
-    info!("stopping");
-    running.stop().await;
-    Ok(())
+    info!(address = %running.address(), tls, clock = %clock.now(), partners, policy, enforced, "serving");
+    signals.next().await;
+    info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = running.stop() => Ok(()),
+        () = signals.next() => bail!("told to stop twice: what still ran was cut off"),
+    }
 }

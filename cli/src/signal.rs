@@ -1,15 +1,33 @@
-//! Waiting to be told to stop.
+//! Being told to stop.
 
-/// Ends at SIGINT (Ctrl-C) or SIGTERM.
-pub(crate) async fn stop() -> std::io::Result<()> {
+/// SIGINT (Ctrl-C) and SIGTERM. From the moment this is made neither ends the process by itself.
+pub(crate) struct Signals {
     #[cfg(unix)]
-    {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
+    both: [tokio::signal::unix::Signal; 2],
+}
+
+impl Signals {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self { both: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
         }
+        #[cfg(not(unix))]
+        Ok(Self {})
     }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+
+    /// Ends at the next one.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        {
+            let [interrupt, terminate] = &mut self.both;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        let _told = tokio::signal::ctrl_c().await;
+    }
 }

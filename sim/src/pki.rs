@@ -16,6 +16,7 @@ use rcgen::{
 use ridegate_gateway::{admission::identity::Identity, clock::Clock};
 use time::OffsetDateTime;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity as KeyAndCertificate};
+use x509_parser::pem::parse_x509_pem;
 
 const NAME: &str = "ridegate development CA";
 /// Clocks differ.
@@ -89,21 +90,23 @@ impl Pki {
         self.certify(name, uris.first().copied().unwrap_or("nobody"), params)
     }
 
-    /// Revokes what was certified under this name: writes `crl.pem`.
+    /// Revokes what was certified under these names: writes `crl.pem`.
     pub fn revoke(&self, names: &[&str]) -> Result<PathBuf> {
         let (now, until) = validity(self.lifetime)?;
-        let revoked = |name: &&str| RevokedCertParams {
-            serial_number: serial(name),
-            revocation_time: now,
-            reason_code: None,
-            invalidity_date: None,
+        let revoked = |name: &&str| {
+            Ok::<_, anyhow::Error>(RevokedCertParams {
+                serial_number: self.serial(name)?,
+                revocation_time: now,
+                reason_code: None,
+                invalidity_date: None,
+            })
         };
         let list = CertificateRevocationListParams {
             this_update: now,
             next_update: until,
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
-            revoked_certs: names.iter().map(revoked).collect(),
+            revoked_certs: names.iter().map(revoked).collect::<Result<_>>()?,
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let file = self.folder.join("crl.pem");
@@ -111,10 +114,18 @@ impl Pki {
         Ok(file)
     }
 
+    /// The serial number of what was certified under this name.
+    fn serial(&self, name: &str) -> Result<SerialNumber> {
+        let file = Files::of(&self.folder, name).certificate;
+        let pem = fs::read(&file).with_context(|| file.display().to_string())?;
+        let (_, pem) = parse_x509_pem(&pem).with_context(|| file.display().to_string())?;
+        let serial = pem.parse_x509().with_context(|| file.display().to_string())?.raw_serial().to_vec();
+        Ok(SerialNumber::from(serial))
+    }
+
     fn certify(&self, name: &str, subject: &str, mut params: CertificateParams) -> Result<Files> {
         let key = KeyPair::generate()?;
         params.distinguished_name.push(DnType::CommonName, subject);
-        params.serial_number = Some(serial(name));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         (params.not_before, params.not_after) = validity(self.lifetime)?;
@@ -173,10 +184,4 @@ fn validity(lifetime: SignedDuration) -> Result<(OffsetDateTime, OffsetDateTime)
         Ok::<_, anyhow::Error>(OffsetDateTime::from_unix_timestamp((now + distance).as_second())?)
     };
     Ok((at(-BEFORE)?, at(lifetime)?))
-}
-
-/// Serial numbers by name, so that a name can be revoked.
-fn serial(name: &str) -> SerialNumber {
-    let name: Vec<u8> = name.bytes().take(19).collect();
-    SerialNumber::from_slice(&[&[1], name.as_slice()].concat())
 }
