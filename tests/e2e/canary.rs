@@ -10,6 +10,7 @@ use ridegate_proto::{
 use ridegate_sim::riders::Rider;
 
 use crate::{
+    frames::{Client, connect},
     house::{GATE, House, digits, identified, link_request, medium, request, said, subject},
     observed::get,
     process::Process,
@@ -79,6 +80,8 @@ async fn live(house: &House) -> (Vec<Vec<u8>>, String) {
     writeln!(errors, "{:?}", house.link("yikatong", bad).await.unwrap_err()).unwrap();
     let reused = LinkRiderRequest { channel: 2, ..link_request(RIDER) };
     writeln!(errors, "{:?}", house.link("yikatong", reused).await.unwrap_err()).unwrap();
+    let nobody = Client::greet_unless_gone(Box::new(connect(house).await)).await;
+    drop(nobody);
     house.authority.stop();
     writeln!(errors, "{:?}", house.link("yikatong", link_request(UNLINKED)).await.unwrap_err()).unwrap();
     codes.push(house.fresh(&phones[0]));
@@ -102,7 +105,7 @@ async fn nothing_that_names_a_rider_is_ever_put_out() {
         assert_eq!(status, Some(0));
 
         assert!(log.contains("a partner's request could not be carried out"), "the twin: it was logged");
-        assert!(log.contains("TRACE"), "down to the last word");
+        assert!(log.contains("DEBUG"), "down to the last word");
         assert!(pages.contains("ridegate_verdicts_total{partner=\"yikatong\""));
         assert_eq!(errors.lines().count(), 6);
         for canary in canaries(&codes) {

@@ -16,9 +16,12 @@ use tokio_rustls::{
 };
 
 use crate::{
-    frames::{Client, Terms, USUAL, connect, secure, tls_client},
+    frames::{
+        Client, END_HEADERS, END_STREAM, HEADERS, SETTINGS, Terms, USUAL, connect, frame, headers, secure,
+        tls_client,
+    },
     house::{GATE, House, link_request, request, said},
-    observed::{counted, metric},
+    observed::{counted, counted_to, metric},
     process::{ridegate, text},
 };
 
@@ -55,7 +58,7 @@ async fn only_tls_1_3_and_only_http_2() {
     for terms in [Terms { tls12: true, ..USUAL }, Terms { alpn: b"http/1.1", ..USUAL }] {
         assert!(is_let_in(&house, &tls_client(&house, &files, terms)).await.is_none());
     }
-    assert_eq!(metric(&house, "ridegate_connections_refused_total{cause=\"tls\"}").await, 2);
+    assert_eq!(counted_to(&house, "ridegate_connections_refused_total{cause=\"tls\"}", 2).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,6 +119,7 @@ async fn a_new_ca_for_callers_is_taken_and_the_old_one_is_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_certificate_is_not_let_in_and_its_session_is_not_resumed() {
     let house = House::guarded_with_tls(REVOKED, |pki| {
+        pki.caller("somebody-else", "urn:ridegate:validator:bjsubway:gate-9").unwrap();
         pki.revoke(&["somebody-else"]).unwrap();
     })
     .await;
@@ -154,7 +158,7 @@ fn facts_cross_no_network_in_the_clear() {
     let file = folder.path().join("ridegate.toml");
     let good = fs::read_to_string(&file).unwrap();
     for (authority, says) in [
-        ("http://authority.example.cn:7444", "tls.certificate"),
+        ("http://authority.example.cn:7444", "can be used"),
         ("https://127.0.0.1:1", "authority.ca: must be given with an https:// endpoint"),
         ("https://127.0.0.1:1\"\nca = \"pki/no.pem", "authority.ca: cannot be read"),
         (
@@ -164,7 +168,7 @@ fn facts_cross_no_network_in_the_clear() {
         ("http://127.0.0.1:1\"\nca = \"pki/ca.pem", "authority.endpoint: must be https:// where"),
     ] {
         fs::write(&file, good.replace("http://127.0.0.1:1", authority)).unwrap();
-        if says == "tls.certificate" {
+        if says == "can be used" {
             check_config(folder.path(), &[], 0, says);
             let done = production(&file);
             assert!(
@@ -189,6 +193,42 @@ fn production(file: &Path) -> String {
     let partners = "[partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n";
     fs::write(file, fs::read_to_string(file).unwrap() + partners).unwrap();
     text(&ridegate().args(["check-config", "--config"]).arg(file).output().unwrap().stderr)
+}
+
+/// Not only is a revoked caller not let in any more: it is put out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_revoked_or_over_loses_the_connection_that_stands() {
+    let house = House::guarded_with_tls(REVOKED, |pki| {
+        pki.caller("somebody-else", "urn:ridegate:validator:bjsubway:gate-9").unwrap();
+        pki.revoke(&["somebody-else"]).unwrap();
+    })
+    .await;
+    let brief = Pki::open(&house.folder.path().join("pki"), SignedDuration::from_secs(2)).unwrap();
+    let brief = brief.caller("brief", GATE).unwrap();
+    let mut seated = vec![];
+    for files in [&gate(&house, "lost"), &gate(&house, "kept"), &brief] {
+        let stream = secure(&tls_client(&house, files, USUAL), connect(&house).await).await.unwrap();
+        let mut client = Client::greet(Box::new(stream)).await;
+        assert!(client.until(SETTINGS).await.is_some());
+        seated.push(client);
+    }
+    pki(&house).revoke(&["lost"]).unwrap();
+    timeout(LONG, seated[0].read_to_end()).await.expect("revoked");
+    timeout(LONG, seated[2].read_to_end()).await.expect("over");
+    assert_eq!(counted_to(&house, "ridegate_connections_left_total{cause=\"disowned\"}", 2).await, 2);
+    seated[1].send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &headers(&[]))).await;
+    assert!(seated[1].until(HEADERS).await.is_some(), "the other one goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_over_does_not_take_the_place_of_a_good_one() {
+    let house = House::guarded("").await;
+    let client = tls_client(&house, &gate(&house, "gate"), USUAL);
+    let good = shown(&house, &client).await;
+    replace(&renewed(&house, SignedDuration::from_secs(-60)), &house.folder.path().join("pki"));
+    counted(&house, "ridegate_certificate_reloads_total{outcome=\"refused\"}").await;
+    assert_eq!(shown(&house, &client).await, good);
+    assert_eq!(metric(&house, "ridegate_certificate_reloads_total{outcome=\"taken\"}").await, 0);
 }
 
 /// A certificate for the gateway from the same CA, in a folder of its own.
@@ -243,7 +283,7 @@ fn check_config_looks_at_everything_and_opens_nothing() {
     check_config(path, &[], 0, "partners         6");
     check_config(path, &[], 0, "policy           beijing-2022/1");
     check_config(path, &["--fail-if-expiring", "9d"], 0, "in 9 days");
-    check_config(path, &["--fail-if-expiring", "14d"], 1, "tls.certificate: ends at 20");
+    check_config(path, &["--fail-if-expiring", "14d"], 1, "certificate server: ends at 20");
     check_config(path, &["--fail-if-expiring", "soon"], 64, "expected a time such as 14d or 36h");
 
     let key = fs::read(path.join("pki/server.key")).unwrap();
@@ -259,6 +299,16 @@ fn check_config_looks_at_everything_and_opens_nothing() {
         check_config(path, &[], 64, "expected ");
         fs::write(&file, good).unwrap();
     }
+    // One that is over.
+    let over = Pki::open(&path.join("pki"), SignedDuration::from_secs(-60)).unwrap();
+    let [good, good_key] =
+        ["server.pem", "server.key"].map(|file| fs::read(path.join("pki").join(file)).unwrap());
+    fs::remove_file(path.join("pki/server.key")).unwrap();
+    over.server(&["localhost".into()]).unwrap();
+    check_config(path, &[], 64, "ridegate.toml:2: tls.certificate: ");
+    check_config(path, &[], 64, "expected a certificate that is valid now");
+    fs::write(path.join("pki/server.pem"), good).unwrap();
+    fs::write(path.join("pki/server.key"), good_key).unwrap();
     // A key that belongs to another certificate.
     let other = configured(SignedDuration::from_hours(1));
     fs::copy(other.path().join("pki/server.key"), path.join("pki/server.key")).unwrap();
@@ -316,6 +366,17 @@ fn pki_makes_a_ca_and_a_certificate_for_every_role() {
     let more = run(&["issue", here, "urn:ridegate:validator:bjbus:reader-7"]);
     assert_eq!(more.status.code(), Some(0), "{}", text(&more.stderr));
     assert!(pki.join("validator-bjbus-reader-7.pem").exists());
+    let serial = |name: &str| {
+        let pem = fs::read(pki.join(name).with_extension("pem")).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+        pem.parse_x509().unwrap().raw_serial().to_vec()
+    };
+    assert_eq!(run(&["issue", here, "urn:ridegate:validator:bjbus:reader-8"]).status.code(), Some(0));
+    assert_ne!(
+        serial("validator-bjbus-reader-7"),
+        serial("validator-bjbus-reader-8"),
+        "one can be revoked alone"
+    );
     for (identity, file, status) in [("urn:ridegate:root:me", "x", 64), (GATE, "../x", 1)] {
         assert_eq!(run(&["issue", here, identity, "--file", file]).status.code(), Some(status));
     }

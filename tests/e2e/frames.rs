@@ -89,10 +89,25 @@ impl Client {
             if next.kind == kind {
                 return Some(next);
             }
-            if next.flags & ACK == 0 && matches!(next.kind, SETTINGS | PING) {
-                let payload = if next.kind == PING { next.payload } else { vec![] };
-                self.send(&frame(next.kind, ACK, 0, &payload)).await;
-            }
+            self.acknowledge(&next).await;
+        }
+    }
+
+    /// Reads to the end, acknowledging settings and pings.
+    pub async fn attend(&mut self) -> Vec<Frame> {
+        let mut frames = vec![];
+        while let Some(next) = self.next().await {
+            self.acknowledge(&next).await;
+            frames.push(next);
+        }
+        frames
+    }
+
+    async fn acknowledge(&mut self, seen: &Frame) {
+        if seen.flags & ACK == 0 && matches!(seen.kind, SETTINGS | PING) {
+            let payload = if seen.kind == PING { &seen.payload[..] } else { &[] };
+            // The other side may have gone meanwhile.
+            let _gone = self.0.write_all(&frame(seen.kind, ACK, 0, payload)).await;
         }
     }
 

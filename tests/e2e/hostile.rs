@@ -1,21 +1,26 @@
 //! Clients that take more than their share, or nothing but time. Each is held to its limit, and another client gets
 //! its verdicts all the while.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
 
+use ridegate_proto::validator::v1::validator_service_client::ValidatorServiceClient;
 use ridegate_sim::pki::Files;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     time::timeout,
 };
 
 use crate::{
     frames::{
         Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, USUAL,
-        connect, connect_from, frame, headers, secure, tls_client,
+        connect, connect_from, frame, headers, message, secure, tls_client,
     },
     house::{GATE, House, request, said},
-    observed::{counted, metric},
+    observed::{counted, counted_to, get, metric},
 };
 
 /// Longer than any test runs: what ends before it, ended for another reason.
@@ -23,8 +28,23 @@ const NEVER: &str = "60s";
 const LONG: Duration = Duration::from_secs(30);
 const CALM_DOWN: u32 = 0xb;
 
-/// The gate that is not hostile gets its verdict.
+/// The gate that is not hostile gets its verdict, on the connection it had before if it had one, and so does one that
+/// comes only now.
 async fn others_are_unharmed(house: &House) {
+    let newcomer = house.pki.as_ref().map(|pki| {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("newcomer-{}", NUMBER.fetch_add(1, Relaxed));
+        house.channel_with(&pki.caller(&name, &format!("urn:ridegate:validator:bjsubway:{name}")).unwrap())
+    });
+    if let Some(channel) = newcomer {
+        let mut client = ValidatorServiceClient::new(channel);
+        let answer = timeout(LONG, client.check(request("r", vec![]))).await.expect("let in").unwrap();
+        assert_eq!(said(&answer.into_inner()), "INSPECT CODE_UNRECOGNIZED");
+    }
+    the_one_who_was_there_is_unharmed(house).await;
+}
+
+async fn the_one_who_was_there_is_unharmed(house: &House) {
     let answer = timeout(LONG, house.check(GATE, request("r", vec![]))).await.expect("unharmed").unwrap();
     assert_eq!(said(&answer), "INSPECT CODE_UNRECOGNIZED");
 }
@@ -46,7 +66,8 @@ async fn is_let_in(client: &mut Client) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_finishes_the_handshake_is_let_go() {
-    let house = House::guarded("[limits]\nhandshake = \"200ms\"\n").await;
+    let house = House::guarded("[limits]\nhandshake = \"2s\"\n").await;
+    others_are_unharmed(&house).await;
     let mut silent = connect(&house).await;
     let mut half = connect(&house).await;
     half.write_all(&[0x16, 3, 1, 2, 0, 1]).await.unwrap();
@@ -60,7 +81,7 @@ async fn who_never_finishes_the_handshake_is_let_go() {
     }
     let _ended = timeout(LONG, wordless.read_to_end(&mut nothing)).await.expect("let go");
     assert!(nothing.is_empty());
-    assert_eq!(metric(&house, "ridegate_connections_refused_total{cause=\"too_slow\"}").await, 3);
+    assert_eq!(counted_to(&house, "ridegate_connections_refused_total{cause=\"too_slow\"}", 3).await, 3);
 }
 
 #[tokio::test]
@@ -76,65 +97,126 @@ async fn without_tls_the_preface_is_bounded_too() {
     others_are_unharmed(&house).await;
 }
 
+/// Whoever does not say who they are takes no caller's place, and one address not those of the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn handshakes_of_one_address_leave_room_for_others() {
-    let limits = format!("[limits]\nhandshake = \"{NEVER}\"\nhandshakes = 3\nhandshakes_per_address = 2\n");
-    let house = House::guarded(&limits).await;
+async fn silent_connections_of_one_address_leave_room_for_others() {
+    let limits = "connections = 4\nhandshakes = 4\nhandshakes_per_address = 2\n";
+    let house = House::guarded(&format!("[limits]\nhandshake = \"{NEVER}\"\n{limits}")).await;
     let mut hostile = vec![];
-    for _ in 0..8 {
+    for _ in 0..40 {
         hostile.push(connect_from(&house, "127.0.0.2").await);
     }
-    let files = certificate(&house, "well-behaved");
-    let mut client =
-        timeout(LONG, greeted(&house, &files)).await.expect("another address is not kept waiting");
-    assert!(is_let_in(&mut client).await);
     others_are_unharmed(&house).await;
-    // Their own next one waits its turn.
-    let waiting = connect_from(&house, "127.0.0.2").await;
-    let connector = tls_client(&house, &files, USUAL);
-    let mut waiting = Box::pin(secure(&connector, waiting));
-    assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err(), "it waits");
+    let refused = counted_to(&house, "ridegate_connections_refused_total{cause=\"address_full\"}", 38).await;
+    assert_eq!(refused, 38);
     drop(hostile);
-    assert!(timeout(LONG, waiting).await.expect("its turn").is_ok());
+    // As soon as they have gone, their own next one is let in.
+    let files = certificate(&house, "later");
+    until(async || {
+        let stream =
+            secure(&tls_client(&house, &files, USUAL), connect_from(&house, "127.0.0.2").await).await.ok()?;
+        is_let_in(&mut Client::greet_unless_gone(Box::new(stream)).await?).await.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_bounded_in_all() {
     let house = House::guarded("[limits]\nconnections = 3\n").await;
-    others_are_unharmed(&house).await;
+    the_one_who_was_there_is_unharmed(&house).await;
     let files = certificate(&house, "many");
     let (mut first, mut second) = (greeted(&house, &files).await, greeted(&house, &files).await);
     assert!(is_let_in(&mut first).await && is_let_in(&mut second).await);
-    let mut full = connect(&house).await;
-    assert_eq!(timeout(LONG, full.read(&mut [0])).await.expect("told at once").unwrap_or(0), 0);
-    others_are_unharmed(&house).await;
+    assert!(!is_let_in(&mut greeted(&house, &files).await).await, "a fourth is not");
+    assert_eq!(counted(&house, "ridegate_connections_refused_total{cause=\"full\"}").await, 1);
+    the_one_who_was_there_is_unharmed(&house).await;
     drop(first);
     // As soon as one has left, the next comes in.
+    until(async || is_let_in(&mut greeted(&house, &files).await).await.then_some(())).await;
+}
+
+/// Asks again and again; fails after ten seconds.
+async fn until(mut asked: impl AsyncFnMut() -> Option<()>) {
     for _ in 0..1000 {
-        let socket = connect(&house).await;
-        if let Ok(stream) = secure(&tls_client(&house, &files, USUAL), socket).await {
-            assert!(is_let_in(&mut Client::greet(Box::new(stream)).await).await);
+        if asked().await.is_some() {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the place was never given back");
+    panic!("never came true");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_caller_has_its_own_places_and_so_have_those_without_a_certificate() {
-    let house = House::guarded("[limits]\nper_caller = 2\nanonymous = 1\n").await;
+async fn one_caller_has_its_own_places() {
+    let house = House::guarded("[limits]\nper_caller = 2\n").await;
     let files = certificate(&house, "one");
     let (mut first, mut second) = (greeted(&house, &files).await, greeted(&house, &files).await);
     assert!(is_let_in(&mut first).await && is_let_in(&mut second).await);
     assert!(!is_let_in(&mut greeted(&house, &files).await).await, "a third is not");
-    let other = certificate(&house, "other");
-    assert!(is_let_in(&mut greeted(&house, &other).await).await, "another caller is");
+    others_are_unharmed(&house).await;
+}
 
+/// Probes come without a certificate: those of one address must not keep out those of another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_without_an_identity_have_places_by_address() {
+    let house = House::guarded("[limits]\nconnections = 2\nanonymous = 3\nanonymous_per_address = 2\n").await;
     let unknown = house.pki.as_ref().unwrap().stranger("unknown", &["https://example.cn"]).unwrap();
-    let mut anonymous = greeted(&house, &unknown).await;
-    assert!(is_let_in(&mut anonymous).await);
-    assert!(!is_let_in(&mut greeted(&house, &unknown).await).await);
+    let from = async |address: &str| {
+        let stream =
+            secure(&tls_client(&house, &unknown, USUAL), connect_from(&house, address).await).await.unwrap();
+        Client::greet(Box::new(stream)).await
+    };
+    let (mut first, mut second) = (from("127.0.0.2").await, from("127.0.0.2").await);
+    assert!(is_let_in(&mut first).await && is_let_in(&mut second).await);
+    assert!(!is_let_in(&mut from("127.0.0.2").await).await, "a third is not");
+    let mut probe = from("127.0.0.3").await;
+    assert!(is_let_in(&mut probe).await, "another address is");
+    assert!(!is_let_in(&mut from("127.0.0.4").await).await, "and then all places are taken");
+    others_are_unharmed(&house).await;
+}
+
+/// Who may not make a call is told so before anything of it is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_read_of_who_may_not_call() {
+    let house = House::guarded(&format!("[limits]\ncall = \"{NEVER}\"\n")).await;
+    let operator = house.pki.as_ref().unwrap().caller("operator", "urn:ridegate:operator:li.wei").unwrap();
+    let mut client = greeted(&house, &operator).await;
+    client.send(&frame(HEADERS, END_HEADERS, 1, &headers(&[]))).await;
+    // Sixty thousand bytes are to follow; they never do.
+    client.send(&frame(DATA, 0, 1, &[0, 0, 0, 0xea, 0x60, 1, 2, 3])).await;
+    let answer = timeout(LONG, client.until(HEADERS)).await.expect("told at once").unwrap();
+    assert_eq!((answer.stream, answer.flags & END_STREAM), (1, END_STREAM));
+    assert_eq!(counted(&house, &ended_with("PERMISSION_DENIED")).await, 1);
+    others_are_unharmed(&house).await;
+}
+
+/// Who breaks off is no failure of ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_breaks_off_is_counted_as_cancelled() {
+    let house = House::guarded("").await;
+    let mut client = greeted(&house, &certificate(&house, "breaks-off")).await;
+    for stream in [1, 3, 5] {
+        client.send(&frame(HEADERS, END_HEADERS, stream, &headers(&[]))).await;
+        client.send(&frame(DATA, 0, stream, &[0, 0, 0, 0, 100, 1, 2, 3])).await;
+    }
+    client.send(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())).await;
+    assert_eq!(counted(&house, &ended_with("CANCELLED")).await, 1);
+    drop(client);
+    assert_eq!(counted_to(&house, &ended_with("CANCELLED"), 3).await, 3);
+    others_are_unharmed(&house).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_request_for_metrics_keeps_nobody_out() {
+    let house = House::guarded("").await;
+    let mut half = vec![];
+    for _ in 0..100 {
+        let mut socket = TcpStream::connect(house.operations()).await.unwrap();
+        socket.write_all(b"GET /met").await.unwrap();
+        half.push(socket);
+    }
+    let (code, _) = timeout(LONG, get(&house, "/livez")).await.expect("they are let go");
+    assert_eq!(code, 200);
     others_are_unharmed(&house).await;
 }
 
@@ -221,8 +303,29 @@ async fn who_does_not_answer_a_ping_is_not_there() {
     others_are_unharmed(&house).await;
 }
 
-/// This client gives a call up that was about to be sent when it was asked to leave, and leaves it to its caller to
-/// repeat it. Whatever reached the gateway was answered.
+/// Until it says that it has heard, a client that is asked to leave may go on calling, and is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_before_the_request_to_leave_was_heard_is_answered() {
+    let house = House::guarded("[limits]\nage = \"200ms\"\n").await;
+    let mut client = greeted(&house, &certificate(&house, "old")).await;
+    let asked = timeout(LONG, client.until(GOAWAY)).await.expect("asked to leave").unwrap();
+    assert_eq!(
+        (asked.code(), &asked.payload[..4]),
+        (0, &[0x7f, 0xff, 0xff, 0xff][..]),
+        "whatever was sent counts"
+    );
+    client.send(&frame(HEADERS, END_HEADERS, 1, &headers(&[]))).await;
+    client.send(&frame(DATA, END_STREAM, 1, &message(&request("r", vec![])))).await;
+    let seen = timeout(LONG, client.attend()).await.expect("closed");
+    let trailers = seen.iter().rfind(|frame| frame.kind == HEADERS && frame.stream == 1);
+    assert_eq!(trailers.unwrap().flags & END_STREAM, END_STREAM, "answered to the end");
+    let last = seen.iter().rfind(|frame| frame.kind == GOAWAY).unwrap();
+    assert_eq!((last.code(), &last.payload[..4]), (0, &[0, 0, 0, 1][..]), "and nothing after it");
+    assert_eq!(counted(&house, &ended_with("OK")).await, 1);
+}
+
+/// A library's client may give a call up that was about to be sent when it was asked to leave. What reached the gateway
+/// was answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_grow_old_and_no_call_is_lost() {
     let house = House::guarded("[limits]\nage = \"50ms\"\n").await;
@@ -230,15 +333,14 @@ async fn connections_grow_old_and_no_call_is_lost() {
     while metric(&house, "ridegate_connections_left_total{cause=\"age\"}").await < 10 {
         match house.check(GATE, request("r", vec![])).await {
             Ok(answer) => assert_eq!(said(&answer), "INSPECT CODE_UNRECOGNIZED"),
-            // Given up by the client, or lost on the way? The gateway's own count tells.
+            // Given up by the client, or lost on the way? The gateway's own counts tell.
             Err(_given_up) => continue,
         }
         answered += 1;
     }
-    let verdicts =
-        "ridegate_verdicts_total{partner=\"none\",verdict=\"INSPECT\",reason=\"CODE_UNRECOGNIZED\"}";
-    assert_eq!(metric(&house, verdicts).await, answered);
     assert!(answered > 0);
+    assert_eq!(counted_to(&house, &ended_with("OK"), answered).await, answered);
+    assert_eq!(metric(&house, &ended_with("CANCELLED")).await, 0);
     assert_eq!(metric(&house, "ridegate_connections_left_total{cause=\"cut\"}").await, 0);
 }
 

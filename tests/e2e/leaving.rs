@@ -1,6 +1,6 @@
 //! Taking leave: SIGTERM says so first, finishes what runs, closes what is idle, and cuts at the bound.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use ridegate_proto::{
     partner::v1::partner_service_client::PartnerServiceClient,
@@ -16,6 +16,7 @@ use tonic_types::StatusExt;
 use crate::{
     frames::{Client, GOAWAY, SETTINGS, USUAL, connect, secure, tls_client},
     house::{GATE, House, as_partner, identified, link_request, partner_identity, request, said, wait_until},
+    process::Process,
 };
 
 /// Longer than any test runs.
@@ -51,7 +52,7 @@ async fn what_runs_is_finished_and_nobody_new_is_let_in() {
     house.authority_is_asked().await;
     let (address, authority) = (house.address(), house.authority.clone());
     let closing = tokio::spawn(async move { house.close().await });
-    while TcpStream::connect(address).await.is_ok() {}
+    until_refused(address).await;
     assert!(!slow.is_finished() && !closing.is_finished(), "it waits for what runs");
     authority.feel(Mood::Well);
     let answer = timeout(LONG, slow).await.unwrap().unwrap().unwrap().into_inner();
@@ -91,7 +92,7 @@ async fn a_stream_is_answered_to_its_last_message_and_told_to_connect_again() {
     house.authority_is_asked().await;
     let (address, authority) = (house.address(), house.authority.clone());
     let closing = tokio::spawn(async move { house.close().await });
-    while TcpStream::connect(address).await.is_ok() {}
+    until_refused(address).await;
     authority.feel(Mood::Well);
     let answer = answers.message().await.unwrap().unwrap();
     assert_eq!((answer.request_id.as_str(), said(&answer).as_str()), ("answered", "ALLOW HEALTH_OK"));
@@ -100,6 +101,46 @@ async fn a_stream_is_answered_to_its_last_message_and_told_to_connect_again() {
     assert_eq!(ended.get_details_error_info().unwrap().reason, "LEAVING");
     assert!(ended.get_details_retry_info().unwrap().retry_delay.is_some());
     timeout(LONG, closing).await.expect("the stream is over").unwrap();
+}
+
+/// Nobody is let in any more.
+async fn until_refused(address: SocketAddr) {
+    for _ in 0..1000 {
+        if TcpStream::connect(address).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{address} is still open");
+}
+
+/// From its first line on a gateway that is told to stop takes its leave; it is never just killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_at_any_moment_of_the_start_is_heard() {
+    let mut house = House::open().await;
+    house.close().await;
+    let config = house.folder.path().join("ridegate.toml");
+    for word in ["INSECURE", "metrics and probes", "serving"] {
+        for _ in 0..5 {
+            let (status, log) = Process::terminate_at(word, &config);
+            assert_eq!(status, Some(0), "at {word:?}: {log}");
+            assert!(log.contains("stopped"), "{log}");
+        }
+    }
+}
+
+/// Who says it twice does not want to wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_stops_at_once() {
+    let mut house = House::open().await;
+    house.close().await;
+    let config = house.folder.path().join("ridegate.toml");
+    let patient = std::fs::read_to_string(&config).unwrap().replace("notice = \"0s\"", "notice = \"10m\"");
+    std::fs::write(&config, patient).unwrap();
+    let process = Process::start(&config);
+    let (status, log) = process.terminate_twice();
+    assert_eq!(status, Some(1), "{log}");
+    assert!(log.contains("told to stop twice"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

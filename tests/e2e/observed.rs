@@ -37,14 +37,19 @@ pub async fn metric(house: &House, sample: &str) -> i64 {
 
 /// Waits until a sample is no longer 0: a call is counted when its answer has been sent to its end.
 pub async fn counted(house: &House, sample: &str) -> i64 {
+    counted_to(house, sample, 1).await
+}
+
+/// Waits until a sample has come to a value, at least.
+pub async fn counted_to(house: &House, sample: &str, least: i64) -> i64 {
     for _ in 0..1000 {
         let value = metric(house, sample).await;
-        if value > 0 {
+        if value >= least {
             return value;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("{sample} stays 0");
+    panic!("{sample} does not come to {least}");
 }
 
 async fn status(house: &House, service: &str) -> Result<ServingStatus, Code> {

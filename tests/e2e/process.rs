@@ -4,7 +4,11 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     thread::{self, JoinHandle},
 };
 
@@ -28,6 +32,8 @@ pub struct Process {
     pub endpoint: String,
     /// Reads all it logs, so that it never waits for us.
     log: JoinHandle<String>,
+    /// It has said that it is stopping.
+    heard: Arc<AtomicBool>,
 }
 
 impl Process {
@@ -36,15 +42,11 @@ impl Process {
     }
 
     pub fn start_logging(level: &str, config: &Path) -> Self {
-        let mut child = ridegate()
-            .env("RUST_LOG", level)
-            .args(["serve", "--insecure-dev", "--clock", "2022-06-15T12:00:00+08:00,frozen", "--config"])
-            .arg(config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = spawn(level, config);
         let log = BufReader::new(child.stderr.take().unwrap());
         let (serving, address) = mpsc::channel();
+        let heard = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&heard);
         let log = thread::spawn(move || {
             let mut said = String::new();
             for line in log.lines().map_while(Result::ok) {
@@ -54,6 +56,7 @@ impl Process {
                     assert!(said.contains("INSECURE"), "it says so loudly");
                     let _ = serving.send(at);
                 }
+                noted.fetch_or(line.contains("stopping"), Relaxed);
                 said.push_str(&line);
                 said.push('\n');
             }
@@ -62,7 +65,7 @@ impl Process {
         let operations = address.recv().expect("it ended before it served");
         let address = address.recv().expect("it ended before it served");
         let endpoint = format!("http://{address}");
-        Self { child, address, operations, endpoint, log }
+        Self { child, address, operations, endpoint, log, heard }
     }
 
     /// kill −9: nothing is flushed, nothing is closed.
@@ -72,15 +75,57 @@ impl Process {
     }
 
     pub fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        tell(&self.child);
         let status = self.child.wait().unwrap();
         (status.code(), self.log.join().unwrap())
     }
+
+    /// SIGTERM, and when that was heard another.
+    pub fn terminate_twice(mut self) -> (Option<i32>, String) {
+        tell(&self.child);
+        while !self.heard.load(Relaxed) {
+            thread::yield_now();
+        }
+        tell(&self.child);
+        let status = self.child.wait().unwrap();
+        (status.code(), self.log.join().unwrap())
+    }
+
+    /// Starts, is told to stop as soon as it has said this, and ends as it may.
+    pub fn terminate_at(word: &str, config: &Path) -> (Option<i32>, String) {
+        let mut child = spawn("info", config);
+        let mut told = false;
+        let mut said = String::new();
+        for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
+            if !told && line.contains(word) {
+                tell(&child);
+                told = true;
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        (child.wait().unwrap().code(), said)
+    }
+}
+
+fn spawn(level: &str, config: &Path) -> Child {
+    ridegate()
+        .env("RUST_LOG", level)
+        .args(["serve", "--insecure-dev", "--clock", "2022-06-15T12:00:00+08:00,frozen", "--config"])
+        .arg(config)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// SIGTERM.
+fn tell(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
 }
 
 /// A field of a line of the log, in text or JSON.
-fn field(line: &str, name: &str) -> Option<String> {
+pub fn field(line: &str, name: &str) -> Option<String> {
     if let Ok(line) = serde_json::from_str::<serde_json::Value>(line) {
         return line[name].as_str().map(ToOwned::to_owned);
     }

@@ -16,7 +16,7 @@ use ridegate_sim::{
     pki::{Files, Pki},
     riders::Rider,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, interval, sleep};
 use tonic::{Request, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -24,7 +24,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use crate::{
     foreign::{python, root},
     house::{GATE, House, request, said},
-    process::{Process, text},
+    process::{Process, field, text},
 };
 
 const RESTARTS: usize = 50;
@@ -38,6 +38,8 @@ struct Pair {
     house: House,
     folders: [PathBuf; 2],
     processes: [Option<Process>; 2],
+    /// Verdicts of those that have stopped, by their own count.
+    reached: u64,
     gate: Files,
 }
 
@@ -53,7 +55,7 @@ impl Pair {
         for folder in &folders {
             copy(house.folder.path(), folder);
         }
-        let mut pair = Self { house, folders, processes: [None, None], gate };
+        let mut pair = Self { house, folders, processes: [None, None], reached: 0, gate };
         for which in [0, 1] {
             let process = pair.serve(which);
             // Where it is now it shall be found again.
@@ -85,6 +87,7 @@ impl Pair {
         let process = self.processes[which].take().unwrap();
         let (status, log) = tokio::task::spawn_blocking(|| process.terminate()).await.unwrap();
         assert_eq!(status, Some(0), "{log}");
+        self.reached += verdicts(&log);
         self.processes[which] = Some(self.serve(which));
         let mut health = HealthClient::new(health.clone());
         loop {
@@ -132,6 +135,12 @@ fn copy(from: &Path, to: &Path) {
             false => drop(fs::copy(&path, &target).unwrap()),
         }
     }
+}
+
+/// What a gateway says at its end of how many verdicts it reached.
+fn verdicts(log: &str) -> u64 {
+    let last = log.lines().find_map(|line| field(line, "verdicts"));
+    last.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in {log}"))
 }
 
 /// What one client saw.
@@ -200,6 +209,16 @@ async fn fifty_restarts_lose_no_verdict() {
     println!("{}", text(&foreign.stdout));
     assert!(foreign.status.success(), "no tap of the foreign client is lost, none is answered wrongly");
     for process in pair.processes.into_iter().flatten() {
-        assert_eq!(process.terminate().0, Some(0));
+        let (status, log) = process.terminate();
+        assert_eq!(status, Some(0));
+        pair.reached += verdicts(&log);
     }
+    // A verdict that was reached and did not get to its gate would have been asked for again: the gateways would have
+    // reached more than the clients got.
+    let foreign: Value = serde_json::from_str(text(&foreign.stdout).lines().last().unwrap()).unwrap();
+    assert_eq!(
+        pair.reached,
+        u64::from(taps) + foreign["answered"].as_u64().unwrap(),
+        "none was lost on the way"
+    );
 }

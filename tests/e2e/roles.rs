@@ -1,5 +1,9 @@
 //! Who may call what: every role against every RPC, with identities from certificates.
 
+use std::collections::BTreeSet;
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use ridegate_proto::{
     partner::v1::{
         GetLinkRequest, LinkRiderRequest, UnlinkRiderRequest, partner_service_client::PartnerServiceClient,
@@ -55,6 +59,16 @@ fn came_to(answer: Result<(), Status>) -> String {
             status.get_details_error_info().unwrap().reason
         }
     }
+}
+
+/// The matrix has a column for every call of the contract that is served here.
+#[test]
+fn no_call_is_left_out() {
+    let files = FileDescriptorSet::decode(ridegate_proto::FILE_DESCRIPTOR_SET).unwrap().file;
+    let ours = files.iter().filter(|file| file.package() != "ridegate.authority.v1");
+    let calls = ours.flat_map(|file| &file.service).flat_map(|service| &service.method);
+    let calls: BTreeSet<_> = calls.map(|method| method.name().to_owned()).collect();
+    assert_eq!(calls, RPCS.into_iter().filter(|rpc| *rpc != "Health").map(ToOwned::to_owned).collect());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
