@@ -12,6 +12,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,7 +30,6 @@ const LEAVE_TAKING: Duration = Duration::from_secs(1);
 const RESETS_PENDING: usize = 20;
 /// Streams that we had to reset; more is an attack (CVE-2025-8671).
 const RESETS_OURS: usize = 64;
-
 /// A caller whom nobody knows may hold a connection for so long without asking anything, and ask so much at once.
 const STRANGER_IDLE: Duration = Duration::from_mins(1);
 const STRANGER_STREAMS: u32 = 8;
@@ -66,11 +66,13 @@ impl<H: Handler> Reception<H> {
         from: Source,
         arrival: Arrival,
     ) -> Result<(), Refusal> {
+        let config = tls.config();
         let greeted = self.in_time(async {
-            let mut stream = tls.acceptor().accept(socket).await.map_err(|error| {
-                tracing::debug!(cause = %error, "a TLS handshake failed");
-                Refusal::Tls
-            })?;
+            let mut stream =
+                TlsAcceptor::from(Arc::clone(&config)).accept(socket).await.map_err(|error| {
+                    tracing::debug!(cause = %error, "a TLS handshake failed");
+                    Refusal::Tls
+                })?;
             read_preface(&mut stream).await.map(|()| stream)
         });
         let stream = greeted.await?;
@@ -78,7 +80,7 @@ impl<H: Handler> Reception<H> {
         let (_, session) = stream.get_ref();
         let credentials = Credentials::of(session.peer_certificates());
         let caller = credentials.caller.clone();
-        self.seat(stream, from, caller, tls.disown(credentials)).await
+        self.seat(stream, from, caller, tls.disown(credentials, config)).await
     }
 
     async fn receive_in_plain(
@@ -147,13 +149,14 @@ impl<H: Handler> Reception<H> {
         let io = pin!(join((&PREFACE[..]).chain(read), write));
         let mut connection = pin!(self.http2(is_stranger).serve_connection(TokioIo::new(io), service));
 
+        let Limits { drain, call, .. } = self.limits;
         let (cause, time_to_leave, quiet) = tokio::select! {
             _ended = connection.as_mut() => return,
             // Nobody vouches for the caller any more: what runs is nobody's.
             () = disowned => return self.metrics.left("disowned"),
-            () = self.closing.cancelled() => ("closing", self.limits.drain, LEAVE_TAKING),
-            () = sleep(by_chance(self.limits.age)) => ("age", self.limits.call, self.limits.call),
-            () = nothing_runs(running.clone(), idle) => ("idle", self.limits.call, self.limits.call),
+            () = self.closing.cancelled() => ("closing", drain, LEAVE_TAKING),
+            () = sleep(by_chance(self.limits.age)) => ("age", call, call / 2),
+            () = nothing_runs(running.clone(), idle) => ("idle", call, call / 2),
         };
         leaving.cancel();
         connection.as_mut().graceful_shutdown();
@@ -162,7 +165,14 @@ impl<H: Handler> Reception<H> {
             // Nothing runs, and the other side does not even answer that it may go.
             () = nothing_runs(running, quiet) => self.metrics.left(cause),
             () = sleep(time_to_leave) => self.metrics.left("cut"),
+            () = self.closed_for(drain) => self.metrics.left("cut"),
         }
+    }
+
+    /// Ends when the door has been closing for so long.
+    async fn closed_for(&self, span: Duration) {
+        self.closing.cancelled().await;
+        sleep(span).await;
     }
 
     fn http2(&self, is_stranger: bool) -> http2::Builder<TokioExecutor> {

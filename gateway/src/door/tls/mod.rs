@@ -10,9 +10,9 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::sleep};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::pki_types::{CertificateDer, UnixTime},
+use tokio_rustls::rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, UnixTime},
 };
 
 use self::files::{Fingerprint, Loaded};
@@ -39,8 +39,9 @@ impl Tls {
         self.current.load().ends.clone()
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.current.load().config).into()
+    /// For the next handshake.
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().config)
     }
 
     /// Looks at the files again and again, and takes what has changed if it can be used. If it cannot, what was good
@@ -87,8 +88,13 @@ impl Tls {
         (fingerprint, Some(outcome))
     }
 
-    /// Ends when nobody vouches any more for what a caller has shown: it is over, or what has changed refuses it.
-    pub(super) fn disown(self: &Arc<Self>, credentials: Credentials) -> impl Future<Output = ()> + use<> {
+    /// Ends when nobody vouches any more for what a caller has shown under this configuration: it is over, or what has
+    /// changed since refuses it.
+    pub(super) fn disown(
+        self: &Arc<Self>,
+        credentials: Credentials,
+        shown_under: Arc<ServerConfig>,
+    ) -> impl Future<Output = ()> + use<> {
         let (tls, mut changes) = (Arc::clone(self), self.changed.subscribe());
         async move {
             let Credentials { chain, not_after, .. } = credentials;
@@ -96,8 +102,8 @@ impl Tls {
             let over = sleep(left.try_into().unwrap_or_default());
             tokio::pin!(over);
             loop {
-                // Changed perhaps since the handshake.
-                if !tls.vouches_for(&chain) {
+                let has_changed = !Arc::ptr_eq(&tls.config(), &shown_under);
+                if has_changed && !tls.vouches_for(&chain) {
                     return;
                 }
                 tokio::select! {
