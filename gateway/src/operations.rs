@@ -26,10 +26,8 @@ use crate::{health::Health, metrics::Metrics};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Connections at once. Scrapers and probes are few.
 const CONNECTIONS: usize = 64;
-/// The longest that one may take to ask.
-const ASKING: Duration = Duration::from_secs(2);
 /// The longest that one may be open: a page is asked for and read.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
@@ -62,7 +60,7 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health)
 
 async fn answer(socket: TcpStream, router: Router) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(ASKING).keep_alive(false);
+    http.timer(TokioTimer::new()).keep_alive(false);
     // Who breaks off needs no answer.
     let _ended = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router)).await;
 }

@@ -23,6 +23,9 @@ pub enum StartError {
     /// The key file is missing although the registry is there.
     #[error("key file {0}: missing, although the registry exists and was written under it")]
     KeyMissing(PathBuf),
+    /// A file that cannot be made.
+    #[error("{}: its folder is not there", .0.display())]
+    NoFolder(PathBuf),
     /// The registry.
     #[error("registry {path}: {source}")]
     Registry {

@@ -49,9 +49,14 @@ impl Settings {
                 "must be given: without TLS the gateway serves on your own machine only, with --insecure-dev";
             return Err(file.refuse("tls", "certificate", why));
         }
-        if insecure_dev && !file.config.listen.address.ip().is_loopback() {
+        if insecure_dev && !file.config.listen.address.get().ip().is_loopback() {
             let why = "must be a loopback address with --insecure-dev, such as 127.0.0.1:7443";
             return Err(file.refuse("listen", "address", why));
+        }
+        let operations = file.config.operations.address;
+        if insecure_dev && operations.is_some_and(|address| !address.get().ip().is_loopback()) {
+            let why = "must be a loopback address with --insecure-dev, such as 127.0.0.1:9464";
+            return Err(file.refuse("operations", "address", why));
         }
         let (authority, authority_ends) = authority_endpoint(&file, insecure_dev)?;
         Ok(Self { config: file.config, partners, policy, tls, authority, authority_ends, clock })
@@ -59,7 +64,7 @@ impl Settings {
 
     /// Where it will listen.
     pub const fn address(&self) -> SocketAddr {
-        self.config.listen.address
+        self.config.listen.address.get()
     }
 
     /// Whether callers show certificates.
@@ -136,8 +141,13 @@ fn authority_endpoint(file: &ConfigFile, insecure_dev: bool) -> Result<(Endpoint
         (None, Some(_)) => return Err(refuse("key", "needs its certificate")),
     }
     let endpoint = endpoint.tls_config(tls);
-    let endpoint =
-        endpoint.map_err(|error| refuse("certificate", &format!("ca, certificate, key: {error}")))?;
+    let endpoint = endpoint.map_err(|error| {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        refuse("key", &format!("ca, certificate and key do not go together: {cause}"))
+    })?;
     Ok((endpoint, ends))
 }
 

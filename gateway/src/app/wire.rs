@@ -24,19 +24,31 @@ use crate::{
 };
 
 impl Settings {
-    /// Looks at what starting would need, and opens nothing: the key file.
+    /// Looks at what starting would need, and opens nothing: folders and the key file.
     pub fn check(&self) -> Result<(), StartError> {
         let registry = &self.config.registry;
+        for path in [&registry.path, &registry.key_file] {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_some_and(|folder| !folder.is_dir()) {
+                return Err(StartError::NoFolder(path.clone()));
+            }
+        }
         if registry.key_file.exists() || registry.path.exists() { self.keys().map(drop) } else { Ok(()) }
     }
 
     /// Opens the registry, starts listening, and serves until told to stop.
     pub async fn start(self) -> Result<Running, StartError> {
+        // Addresses first: where one is taken nothing shall have been made.
+        let listener = listen("listen.address", self.config.listen.address.get()).await?;
+        let address = listener.local_addr().unwrap_or(self.config.listen.address.get());
+        let operations = match self.config.operations.address {
+            Some(address) => Some(listen("operations.address", address.get()).await?),
+            None => None,
+        };
         let keys = Arc::new(self.keys()?);
         let registry = Arc::new(self.registry(&keys).await?);
-        let listener = listen("listen.address", self.config.listen.address).await?;
-        let address = listener.local_addr().unwrap_or(self.config.listen.address);
-        let (metrics, health) = (Arc::new(Metrics::default()), Health::new(self.enforces_now()));
+        let metrics = Arc::new(Metrics::new(self.partners.iter().map(|profile| &profile.id)));
+        let health = Health::new(self.enforces_now());
         let inspections = Arc::new(Inspections::default());
         let mut beside = JoinSet::new();
 
@@ -46,12 +58,11 @@ impl Settings {
             beside.spawn(Arc::clone(tls).follow(config.reload.get(), metrics.tls()));
         }
         metrics.tls().ends(&self.authority_ends);
-        let mut operations = None;
-        if let Some(address) = self.config.operations.address {
-            let listener = listen("operations.address", address).await?;
-            operations = listener.local_addr().ok();
+        let operations = operations.and_then(|listener| {
+            let address = listener.local_addr().ok();
             beside.spawn(operations::serve(listener, Arc::clone(&metrics), health.clone()));
-        }
+            address
+        });
         let door = Door::open(listener, self.tls.clone(), self.limits(), metrics.door(), calls);
         let notice = self.config.listen.notice.get();
         Ok(Running { address, operations, inspections, metrics, door, health, notice, beside, registry })
@@ -174,8 +185,14 @@ async fn listen(key: &'static str, address: std::net::SocketAddr) -> Result<TcpL
 
 fn rates(quota: &crate::config::Quota) -> DefaultRates {
     DefaultRates {
-        codes: Rate { per_second: quota.codes_per_second, burst: quota.codes_burst },
-        calls: Rate { per_second: quota.calls_per_second, burst: quota.calls_burst },
+        codes: Rate {
+            per_second: quota.codes_per_second.get_nonzero(),
+            burst: quota.codes_burst.get_nonzero(),
+        },
+        calls: Rate {
+            per_second: quota.calls_per_second.get_nonzero(),
+            burst: quota.calls_burst.get_nonzero(),
+        },
     }
 }
 

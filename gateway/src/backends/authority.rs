@@ -53,12 +53,12 @@ pub enum Exchanged {
 }
 
 /// Why a watch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchError {
     /// The cursor is too old.
     CursorLost,
-    /// Anything else.
-    Down,
+    /// Anything else, in the words of what failed: of the network, or a status code.
+    Down(String),
 }
 
 /// One message of a watch.
@@ -190,7 +190,7 @@ impl Changes {
     /// The next message.
     pub async fn next(&mut self) -> Result<Next, WatchError> {
         let message = self.0.message().await.map_err(|status| WatchError::from(&status))?;
-        let message = message.ok_or(WatchError::Down)?;
+        let message = message.ok_or_else(|| WatchError::Down("it ended the stream".into()))?;
         let change = match message.change {
             None => Change::None,
             Some(wire::SubjectFacts { subject, facts: stated }) => match stated.map(facts).transpose() {
@@ -235,7 +235,16 @@ fn each(
 
 impl From<&Status> for WatchError {
     fn from(status: &Status) -> Self {
-        if status.code() == Code::OutOfRange { Self::CursorLost } else { Self::Down }
+        if status.code() == Code::OutOfRange {
+            return Self::CursorLost;
+        }
+        // The innermost cause is the one that says something. A status's own message is the authority's, and may say
+        // anything.
+        let mut cause = std::error::Error::source(status);
+        while let Some(deeper) = cause.and_then(std::error::Error::source) {
+            cause = Some(deeper);
+        }
+        Self::Down(cause.map_or_else(|| format!("{:?}", status.code()), ToString::to_string))
     }
 }
 

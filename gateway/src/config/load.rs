@@ -103,10 +103,14 @@ impl ConfigFile {
             (Some(_), None) => Err(self.refuse("partners", "profiles", together)),
             (None, Some(_)) => Err(self.refuse("partners", "mot_trust", together)),
             (Some(folder), Some(trust)) => {
-                let mot = parse(trust, MotTrust::from_toml)?;
+                let mot = parse(trust, MotTrust::from_toml, |why| self.refuse("partners", "mot_trust", why))?;
                 let files = self.profile_files(folder)?;
-                let profiles =
-                    files.iter().map(|file| parse(file, Profile::from_toml)).collect::<Result<_, _>>()?;
+                let profiles = files
+                    .iter()
+                    .map(|file| {
+                        parse(file, Profile::from_toml, |why| self.refuse("partners", "profiles", why))
+                    })
+                    .collect::<Result<_, _>>()?;
                 Partners::new(profiles, mot).map_err(|error| in_file(folder, "", &error))
             }
         }
@@ -115,7 +119,7 @@ impl ConfigFile {
     /// The policy it names, or the one that ships.
     pub fn load_policy(&self) -> Result<Policy, ConfigError> {
         match &self.config.policy.file {
-            Some(file) => parse(file, Policy::from_toml),
+            Some(file) => parse(file, Policy::from_toml, |why| self.refuse("policy", "file", why)),
             None => Policy::beijing_2022().map_err(|error| in_file(Path::new("shipped policy"), "", &error)),
         }
     }
@@ -136,8 +140,14 @@ impl ConfigFile {
     }
 }
 
-fn parse<T, E: Error + 'static>(file: &Path, from_toml: fn(&str) -> Result<T, E>) -> Result<T, ConfigError> {
-    let text = read(file)?;
+/// Reads a file that a key names; one that cannot be read is that key's fault.
+fn parse<T, E: Error + 'static>(
+    file: &Path,
+    from_toml: fn(&str) -> Result<T, E>,
+    refuse: impl FnOnce(&str) -> ConfigError,
+) -> Result<T, ConfigError> {
+    let text = fs::read_to_string(file)
+        .map_err(|error| refuse(&format!("{}: cannot be read: {error}", file.display())))?;
     from_toml(&text).map_err(|error| in_file(file, &text, &error))
 }
 

@@ -4,9 +4,9 @@ mod load;
 mod values;
 
 pub use load::{ConfigError, ConfigFile};
-pub use values::{Endpoint, LogFormat, LogLevel, Number, Positive, Span};
+pub use values::{Address, Endpoint, LogFormat, LogLevel, Number, Positive, Span};
 
-use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{collections::HashMap, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -105,7 +105,7 @@ mod defaults {
 section! {
     /// Where the gateway listens.
     Listen {
-        address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 7443)),
+        address: Address = Address::local(7443),
         notice: Span<0, 600_000> = Span::millis(2_000),
         drain: Span<0, 600_000> = Span::millis(5_000),
         reflection: bool = false,
@@ -148,7 +148,7 @@ section! {
 section! {
     /// Metrics and probes over HTTP. Unset: none.
     Operations {
-        address: Option<SocketAddr> = None,
+        address: Option<Address> = None,
     }
 }
 
@@ -206,10 +206,10 @@ section! {
 section! {
     /// Partners' budgets where their profiles are silent.
     Quota {
-        codes_per_second: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999),
-        codes_burst: NonZeroU32 = NonZeroU32::MIN.saturating_add(3_999),
-        calls_per_second: NonZeroU32 = NonZeroU32::MIN.saturating_add(999),
-        calls_burst: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999),
+        codes_per_second: Positive<1_000_000_000> = Positive::new(2_000),
+        codes_burst: Positive<1_000_000_000> = Positive::new(4_000),
+        calls_per_second: Positive<1_000_000_000> = Positive::new(1_000),
+        calls_burst: Positive<1_000_000_000> = Positive::new(2_000),
     }
 }
 

@@ -1,6 +1,12 @@
 //! Values that cannot hold nonsense.
 
-use std::{borrow::Cow, net::IpAddr, str::FromStr, time::Duration};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
+    str::FromStr,
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -30,7 +36,7 @@ impl<const MIN: u64, const MAX: u64> Span<MIN, MAX> {
 
 impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Span<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let text = String::deserialize(deserializer).unwrap_or_default();
         SignedDuration::from_str(&text)
             .ok()
             .and_then(|span| u64::try_from(span.as_millis()).ok())
@@ -95,6 +101,11 @@ impl<const MIN: usize, const MAX: usize> Number<MIN, MAX> {
         self.0.try_into().unwrap_or(u32::MAX)
     }
 
+    /// The number, where none may be 0.
+    pub fn get_nonzero(self) -> NonZeroU32 {
+        NonZeroU32::new(self.get_u32()).unwrap_or(NonZeroU32::MIN)
+    }
+
     /// The number, but at most this one, or as near to it as may be.
     #[must_use]
     pub fn at_most(self, most: usize) -> Self {
@@ -104,7 +115,7 @@ impl<const MIN: usize, const MAX: usize> Number<MIN, MAX> {
 
 impl<'de, const MIN: usize, const MAX: usize> Deserialize<'de> for Number<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = usize::try_from(i64::deserialize(deserializer)?).ok();
+        let number = i64::deserialize(deserializer).ok().and_then(|number| usize::try_from(number).ok());
         let fits = number.filter(|number| (MIN..=MAX).contains(number)).map(Self);
         fits.ok_or_else(|| D::Error::custom(format!("expected a number from {MIN} to {MAX}")))
     }
@@ -121,6 +132,43 @@ impl<const MIN: usize, const MAX: usize> JsonSchema for Number<MIN, MAX> {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
+    }
+}
+
+/// Where to listen: an address and a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address(SocketAddr);
+
+impl Address {
+    pub(super) const fn local(port: u16) -> Self {
+        Self(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    }
+
+    /// As the standard library has it.
+    pub const fn get(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer).unwrap_or_default();
+        let expected = "expected an address and a port, such as 127.0.0.1:7443 or [::1]:7443";
+        text.parse().map(Self).map_err(|_| D::Error::custom(expected))
+    }
+}
+
+impl JsonSchema for Address {
+    fn schema_name() -> Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^.+:[0-9]+$" })
     }
 }
 
@@ -188,7 +236,8 @@ impl Endpoint {
 
 impl<'de> Deserialize<'de> for Endpoint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let uri = Uri::from_str(&String::deserialize(deserializer)?).ok();
+        let text = String::deserialize(deserializer)?;
+        let uri = Uri::from_str(&text).ok();
         uri.filter(|uri| {
             let scheme = uri.scheme_str();
             matches!(scheme, Some("http" | "https")) && uri.port().is_some() && matches!(uri.path(), "" | "/")

@@ -60,6 +60,25 @@ pub enum Inspect {
 }
 
 impl Inspect {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::NotLinked,
+        Self::NoRecord,
+        Self::HealthAbnormal,
+        Self::HealthPopup,
+        Self::TestMissing,
+        Self::TestOverdue,
+        Self::CodeUnrecognized,
+        Self::CodeMalformed,
+        Self::CodeUntrusted,
+        Self::CodeExpired,
+        Self::CodeReplayed,
+        Self::MediumUnsupported,
+        Self::LookupFailed,
+        Self::Throttled,
+        Self::Overloaded,
+    ];
+
     /// Whether the reason tells something of a rider's health that the prompt does not. Such reasons leave the
     /// gateway as `HEALTH`, unless a fleet is configured to get them in full (D27).
     pub const fn is_health_detail(self) -> bool {

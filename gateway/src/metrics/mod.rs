@@ -15,8 +15,8 @@ use ridegate_adapters::PartnerId;
 use tokio::time::Instant;
 
 use self::labels::{
-    Budget, CacheLookup, Call, Cause, Certificate, Dependency, Outcome, Role, Rpc, StageName, Upstreamed,
-    Verdict,
+    Budget, CacheLookup, Call, Cause, Certificate, Dependency, Outcome, Partner, Role, Rpc, StageName,
+    Upstreamed, Verdict,
 };
 use crate::{domain::verdict, stages::Stages};
 
@@ -55,6 +55,13 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new([])
+    }
+}
+
+impl Metrics {
+    /// Everything at nothing. What has a fixed set of names is there from the start, so that its first increase is seen.
+    pub fn new<'p>(partners: impl IntoIterator<Item = &'p PartnerId>) -> Self {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("ridegate")),
             reached: Counter::default(),
@@ -73,11 +80,28 @@ impl Default for Metrics {
             tls: TlsMetrics::default(),
         };
         metrics.register();
+        metrics.begin(partners);
         metrics
     }
-}
 
-impl Metrics {
+    fn begin<'p>(&self, partners: impl IntoIterator<Item = &'p PartnerId>) {
+        let partners = partners.into_iter().map(|partner| Partner::from(Some(partner.clone())));
+        for partner in partners.chain([None.into()]) {
+            for verdict in verdict::Inspect::ALL.map(verdict::Verdict::Inspect) {
+                let (verdict, reason) = (verdict.name(), verdict.reason());
+                drop(self.verdicts.get_or_create(&Verdict { partner: partner.clone(), verdict, reason }));
+            }
+        }
+        for outcome in ["fresh", "repeat", "replayed"] {
+            drop(self.claims.get_or_create(&Outcome { outcome }));
+        }
+        for outcome in ["passed", "refused", "left"] {
+            drop(self.inspections.get_or_create(&Outcome { outcome }));
+        }
+        self.door.begin();
+        self.tls.begin();
+    }
+
     fn register(&self) {
         let mut registry = self.lock();
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
@@ -263,6 +287,15 @@ impl DoorMetrics {
         registry.register("connections_left", "Connections asked to leave, by cause", self.left.clone());
     }
 
+    fn begin(&self) {
+        for cause in ["full", "caller_full", "address_full", "tls", "too_slow", "not_http2", "closing"] {
+            drop(self.refused.get_or_create(&Cause { cause }));
+        }
+        for cause in ["idle", "age", "closing", "cut", "disowned"] {
+            drop(self.left.get_or_create(&Cause { cause }));
+        }
+    }
+
     pub(crate) fn connected(&self, role: &'static str) -> Connected {
         let open = self.open.get_or_create_owned(&Role { role });
         open.inc();
@@ -300,6 +333,12 @@ impl TlsMetrics {
             self.expiry.clone(),
         );
         registry.register("certificate_reloads", "Changed certificates, by outcome", self.reloads.clone());
+    }
+
+    fn begin(&self) {
+        for outcome in ["taken", "refused"] {
+            drop(self.reloads.get_or_create(&Outcome { outcome }));
+        }
     }
 
     pub(crate) fn ends(&self, ends: &[(&'static str, Timestamp)]) {

@@ -23,7 +23,7 @@ pub async fn follow(authority: Authority, desk: Arc<Desk>, health: Health) {
     loop {
         match follower.follow_once().await {
             WatchError::CursorLost => follower.lose_track("the authority lost our place among its changes"),
-            WatchError::Down => follower.pause(),
+            WatchError::Down(cause) => follower.pause(&cause),
         }
         sleep(follower.retry).await;
         follower.retry = RETRY_MAX.min(follower.retry * 2);
@@ -46,7 +46,7 @@ impl Follower {
         let mut changes = match timeout(SILENCE, self.authority.watch(self.cursor.clone())).await {
             Ok(Ok(changes)) => changes,
             Ok(Err(error)) => return error,
-            Err(_) => return WatchError::Down,
+            Err(_) => return silent(),
         };
         let mut from_now = self.cursor.is_empty();
         let mut vouched = Instant::now();
@@ -55,7 +55,7 @@ impl Follower {
             let next = match timeout_at(vouched + SILENCE, changes.next()).await {
                 Ok(Ok(next)) => next,
                 Ok(Err(error)) => return error,
-                Err(_) => return WatchError::Down,
+                Err(_) => return silent(),
             };
             self.cursor = next.cursor;
             if std::mem::take(&mut from_now) {
@@ -75,7 +75,7 @@ impl Follower {
                 }
             }
         }
-        WatchError::Down
+        silent()
     }
 
     fn vouch(&mut self) {
@@ -87,11 +87,14 @@ impl Follower {
         }
     }
 
-    fn pause(&mut self) {
+    fn pause(&mut self, cause: &str) {
         self.desk.pause();
         self.health.authority(false);
         if self.told.replace(false) != Some(false) {
-            warn!("the authority's changes cannot be followed; facts are believed for facts.unwatched_max");
+            warn!(
+                cause,
+                "the authority's changes cannot be followed; facts are believed for facts.unwatched_max"
+            );
         }
     }
 
@@ -101,4 +104,8 @@ impl Follower {
         self.cursor.clear();
         self.desk.lose_track();
     }
+}
+
+fn silent() -> WatchError {
+    WatchError::Down("no sign of life in time".into())
 }

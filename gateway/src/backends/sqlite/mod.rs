@@ -79,6 +79,7 @@ impl Registry {
             .pragma("secure_delete", "ON")
             .busy_timeout(PATIENCE);
         let lock = open::lock(path)?;
+        open::make_private(path)?;
         let pool = SqlitePoolOptions::new().acquire_timeout(PATIENCE);
         let writer = pool.clone().max_connections(1).connect_with(options.clone()).await?;
         open::prepare(&writer, &keys).await?;

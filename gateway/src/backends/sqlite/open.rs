@@ -42,7 +42,7 @@ pub enum OpenError {
     /// Another process has it.
     #[error("another ridegate has it open")]
     InUse,
-    /// The file that is locked while it is open.
+    /// The database's file, or the one that is locked while it is open.
     #[error("{path}: {source}")]
     Lock {
         /// Which.
@@ -75,6 +75,16 @@ pub(super) fn lock(database: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
         Err(TryLockError::Error(source)) => Err(refused(source)),
     }
+}
+
+/// Makes a new database's file, for its owner only. What lies beside it (the log of changes) takes after it.
+pub(super) fn make_private(database: &Path) -> Result<(), OpenError> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let made = options.open(database);
+    made.map(drop).map_err(|source| OpenError::Lock { path: database.to_owned(), source })
 }
 
 /// Makes the tables of a new database; of an old one looks at its version and whose key it was written under.

@@ -176,15 +176,22 @@ fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     read.filter(|read| !read.is_empty()).ok_or_else(|| error(file, Why::Content("certificates in PEM")))
 }
 
-/// A certificate that is over, or not valid yet, would be refused by every caller.
+/// A certificate that is over, not valid yet, or for something else would be refused by every caller.
 fn valid_now(file: &Path, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
-    let now = Clock::system().now().as_second();
-    let valid =
-        chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok()).is_some_and(|(_, leaf)| {
-            let validity = leaf.validity();
-            (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now)
-        });
-    if valid { Ok(()) } else { Err(error(file, Why::Content("a certificate that is valid now"))) }
+    let refuse = |expected| Err(error(file, Why::Content(expected)));
+    let Some(Ok((_, leaf))) = chain.first().map(|leaf| X509Certificate::from_der(leaf)) else {
+        return refuse("X.509 certificates");
+    };
+    let (validity, now) = (leaf.validity(), Clock::system().now().as_second());
+    if !(validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now) {
+        return refuse("a certificate that is valid now");
+    }
+    match leaf.extended_key_usage() {
+        Ok(Some(usage)) if !usage.value.server_auth && !usage.value.any => {
+            refuse("a certificate for a server")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// When the first of the certificates in a PEM file ends.
