@@ -1,15 +1,15 @@
 //! `ridegate check-config`.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, str::FromStr};
+use std::{path::PathBuf, process::ExitCode, str::FromStr};
 
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use ridegate_gateway::{
     app::Settings,
     clock::Clock,
     config::{Config, ConfigFile},
 };
 
-use crate::{EXIT_USAGE, fail};
+use crate::{EXIT_USAGE, fail, tell};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -46,36 +46,42 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         return fail(EXIT_USAGE, &error);
     }
     show(path, &settings);
-    let too_soon = settings.ends().into_iter().find(|(_, end)| {
-        arguments.fail_if_expiring.is_some_and(|within| end.duration_since(clock.now()) < within)
+    let left = |end: Timestamp| end.duration_since(clock.now());
+    let too_soon = settings.ends().into_iter().filter(|(certificate, end)| {
+        // A revocation list lives for days, and one that is overdue still counts.
+        *certificate != "client_crl" && arguments.fail_if_expiring.is_some_and(|within| left(*end) < within)
     });
-    match too_soon {
-        Some((certificate, end)) => fail(1, &format!("certificate {certificate}: ends at {end}")),
-        None => ExitCode::SUCCESS,
+    let mut too_soon: Vec<_> = too_soon.collect();
+    too_soon.sort_by_key(|(_, end)| *end);
+    if too_soon.is_empty() {
+        return ExitCode::SUCCESS;
     }
+    let named: Vec<_> =
+        too_soon.iter().map(|(certificate, end)| format!("{certificate} ends at {end}")).collect();
+    fail(1, &format!("certificates: {}", named.join(", ")))
 }
 
-#[expect(clippy::print_stdout, reason = "what was found is what the command is for")]
 fn show(path: &std::path::Path, settings: &Settings) {
-    println!("{}: can be used", path.display());
+    tell(&format!("{}: can be used", path.display()));
     let enforced = if settings.enforces_now() { "enforced now" } else { "nothing is enforced now" };
-    println!("  listen.address   {}", settings.address());
-    println!("  partners         {}", settings.partners());
-    println!("  policy           {}, {enforced}", settings.policy_version());
+    tell(&format!("  listen.address   {}", settings.address()));
+    tell(&format!("  partners         {}", settings.partners()));
+    tell(&format!("  policy           {}, {enforced}", settings.policy_version()));
     for (certificate, end) in settings.ends() {
-        let left = end.duration_since(Clock::system().now()).as_hours() / 24;
-        println!("  {certificate:<16} ends at {end}, in {left} days");
+        let left = end.duration_since(Clock::system().now());
+        let when =
+            if left.is_negative() { "over".into() } else { format!("in {} days", left.as_hours() / 24) };
+        tell(&format!("  {certificate:<16} ends at {end}, {when}"));
     }
     if !settings.has_tls() {
-        println!("  tls              none: for --insecure-dev only");
+        tell(&"  tls              none: for --insecure-dev only");
     }
 }
 
 fn print_schema() -> ExitCode {
     match serde_json::to_string_pretty(&Config::schema()) {
         Ok(schema) => {
-            // Whoever reads it may stop before its end.
-            let _closed = writeln!(std::io::stdout(), "{schema}");
+            tell(&schema);
             ExitCode::SUCCESS
         }
         Err(error) => fail(1, &error),

@@ -16,7 +16,7 @@ use ridegate_sim::{
     site::Site,
 };
 
-use crate::Stop;
+use crate::{Stop, tell};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the code is what the command is for")]
+#[expect(clippy::print_stderr, reason = "the code is what the command is for")]
 fn make(arguments: &Arguments) -> Result<(), Stop> {
     arguments.check()?;
     let (seed, at) = arguments.city()?;
@@ -94,7 +94,7 @@ fn make(arguments: &Arguments) -> Result<(), Stop> {
     };
     let minted = mint.code(&order)?;
     let Some(out) = &arguments.out else {
-        println!("{}", hex::encode(minted.code));
+        tell(&hex::encode(minted.code));
         return Ok(());
     };
     let picture = picture::png(&minted.code)?;
@@ -167,7 +167,7 @@ impl Flaws {
 /// A time that a code can carry.
 fn time(text: &str) -> Result<Timestamp, Stop> {
     let time: Option<Timestamp> = text.parse().ok();
-    // Half a century short of what 32 bits of seconds hold: a phone's authorization ends after its code.
+    // A day short of what 32 bits of seconds hold: a phone's authorization ends after its code.
     let carried = |time: &Timestamp| (0..i64::from(u32::MAX) - 86_400).contains(&time.as_second());
     time.filter(carried).ok_or_else(|| {
         Stop::usage("--at: expected a time from 1970 to 2105, such as 2022-06-15T12:00:00+08:00")

@@ -1,15 +1,21 @@
 //! `ridegate demo`.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use ridegate_sim::{
     city::{City, START},
     demo::{self, Options},
+    report::Report,
     stay,
 };
 
-use crate::{fail, signal::Signals};
+use crate::{EXIT_USAGE, fail, signal::Signals, tell};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -25,8 +31,8 @@ pub(crate) struct Arguments {
     /// Leave the city running afterwards, and say how to call it with another client.
     #[arg(long)]
     stay: bool,
-    /// Where the city keeps its certificates, configuration and registry: a folder without a city in it. Without this, one that goes when the
-    /// city closes.
+    /// An empty folder for the city's certificates, configuration and registry; other commands find the city there.
+    /// Without this, one that goes when the city closes.
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// More configuration for the city's gateway, in TOML: for seeing the demo fail.
@@ -35,30 +41,50 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match ride(arguments) {
+    if let Some(folder) = arguments.folder.as_deref().filter(|folder| !is_free(folder)) {
+        return fail(
+            EXIT_USAGE,
+            &format!("--folder: {} is not empty; name one that is, or a new one", folder.display()),
+        );
+    }
+    match live(arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => fail(1, &format!("{error:#}")),
     }
 }
 
+fn is_free(folder: &Path) -> bool {
+    match folder.read_dir() {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "the report is what the command is for")]
-async fn ride(arguments: &Arguments) -> Result<bool> {
+async fn live(arguments: &Arguments) -> Result<bool> {
+    let mut signals = Signals::new()?;
+    let (city, report) = tokio::select! {
+        ridden = ride(arguments) => ridden?,
+        () = signals.next() => bail!("told to stop before the day was over"),
+    };
+    if arguments.stay {
+        tell(&format!("\n{}", stay::instructions(&city)?));
+        signals.next().await;
+    }
+    Arc::into_inner(city).context("somebody is still in the city")?.stop().await;
+    Ok(report.is_clean())
+}
+
+async fn ride(arguments: &Arguments) -> Result<(Arc<City>, Report)> {
     let options = Options {
         taps: arguments.taps.try_into()?,
         rate: (arguments.rate > 0).then_some(arguments.rate),
         seed: arguments.seed,
     };
-    let mut signals = Signals::new()?;
-    println!("A city on this machine, {START}, seed {}.", options.seed);
+    tell(&format!("A city on this machine, {START}, seed {}.", options.seed));
     let city = Arc::new(City::build(options.seed, &arguments.gateway, arguments.folder.as_deref()).await?);
     let report = demo::ride(&city, &options).await?;
-    println!("{report}");
-    if arguments.stay {
-        println!("\n{}", stay::instructions(&city)?);
-        signals.next().await;
-    }
-    Arc::into_inner(city).context("somebody is still in the city")?.stop().await;
-    Ok(report.is_clean())
+    tell(&report);
+    Ok((city, report))
 }

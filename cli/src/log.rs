@@ -46,12 +46,32 @@ const FIELDS: [&str; 16] = [
 pub(crate) fn start(log: &Log) -> Result<(), String> {
     let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
     let asked = asked.as_deref().unwrap_or(log.level.name());
+    if !asked.split(',').map(str::trim).all(is_directive) {
+        return Err(
+            "RUST_LOG: expected off, error, warn, info, debug or trace, or target=level, with commas between"
+                .into(),
+        );
+    }
     let filter = EnvFilter::try_new(asked).map_err(|error| format!("RUST_LOG: {error}"))?;
     let ansi = std::io::stderr().is_terminal() && log.format == LogFormat::Text;
     let subscriber =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
     subscriber.event_format(Lines(log.format)).init();
     Ok(())
+}
+
+/// What must not be missed, however little is logged.
+pub(crate) fn say_loudly(what: &'static str) {
+    if tracing::enabled!(tracing::Level::WARN) {
+        tracing::warn!("{what}");
+    } else {
+        crate::fail(0, &what);
+    }
+}
+
+/// A word that is neither a level nor a directive would be taken for a target, and everything else be silent.
+fn is_directive(asked: &str) -> bool {
+    asked.contains('=') || matches!(asked, "off" | "error" | "warn" | "info" | "debug" | "trace")
 }
 
 /// Writes one event as one line.

@@ -15,7 +15,7 @@ mod serve;
 mod signal;
 mod vectors;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 #[cfg(feature = "sim")]
@@ -120,6 +120,11 @@ impl From<anyhow::Error> for Stop {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
     }
+}
+
+/// Says something on standard output. Who reads it may stop before its end.
+fn tell(what: &dyn std::fmt::Display) {
+    let _closed = writeln!(std::io::stdout(), "{what}");
 }
 
 /// Says why on standard error and gives the exit code.

@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use jiff::SignedDuration;
 use ridegate_gateway::admission::identity::Identity;
-use ridegate_sim::pki::Pki;
+use ridegate_sim::pki::{Files, Pki};
 
-use crate::{EXIT_USAGE, fail};
+use crate::{EXIT_USAGE, fail, tell};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -59,6 +59,12 @@ pub(crate) fn run(command: &Command) -> ExitCode {
             if let Err(error) = Identity::parse(&arguments.identity) {
                 return fail(EXIT_USAGE, &format!("identity: {error}"));
             }
+            if arguments.file.as_deref().is_some_and(|name| !is_file_name(name)) {
+                return fail(
+                    EXIT_USAGE,
+                    &"--file: expected a name for the files, not a path, and neither ca nor crl",
+                );
+            }
             issue(arguments)
         }
     };
@@ -68,38 +74,44 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what was made is what the command is for")]
 fn init(arguments: &Init) -> Result<()> {
+    for name in ["ca", "server"].into_iter().chain(CALLERS.map(|(name, _)| name)) {
+        Files::of(&arguments.folder, name).must_be_new()?;
+    }
     let pki = Pki::create(&arguments.folder, days(arguments.days))?;
     let local = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let hosts: Vec<String> = local.into_iter().chain(arguments.name.iter().cloned()).collect();
     pki.server(&hosts)?;
-    println!("{}: a development CA. Its key can certify anybody: keep it.\n", arguments.folder.display());
-    println!("  {:<14} the CA: what the gateway and its callers trust", "ca.pem");
-    println!("  {:<14} the gateway: {}", "server.pem", hosts.join(", "));
+    tell(&format!(
+        "{}: a development CA. Its key can certify anybody: keep it.\n",
+        arguments.folder.display()
+    ));
+    tell(&format!("  {:<14} the CA: what the gateway and its callers trust", "ca.pem"));
+    tell(&format!("  {:<14} the gateway: {}", "server.pem", hosts.join(", ")));
     for (name, identity) in CALLERS {
         pki.caller(name, identity)?;
-        println!("  {:<14} {identity}", format!("{name}.pem"));
+        tell(&format!("  {:<14} {identity}", format!("{name}.pem")));
     }
     let folder = std::path::absolute(&arguments.folder)?;
-    println!("\nEach has its key beside it (NAME.key). In ridegate.toml:\n\n[tls]");
+    tell(&"\nEach has its key beside it (NAME.key). In ridegate.toml:\n\n[tls]");
     for (key, file) in [("certificate", "server.pem"), ("key", "server.key"), ("client_ca", "ca.pem")] {
-        println!("{key} = {:?}", folder.join(file).display().to_string());
+        tell(&format!("{key} = {:?}", folder.join(file).display().to_string()));
     }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "what was made is what the command is for")]
 fn issue(arguments: &Issue) -> Result<()> {
     let words = arguments.identity.trim_start_matches("urn:ridegate:").replace(':', "-");
     let name = arguments.file.clone().unwrap_or(words);
-    if name.contains(['/', '\\']) {
-        bail!("--file: a name, not a path");
-    }
-    let pki = Pki::open(&arguments.folder, days(arguments.days)).context("no CA; make one with pki init")?;
+    let pki = Pki::open(&arguments.folder, days(arguments.days))?;
     let files = pki.caller(&name, &arguments.identity)?;
-    println!("{}\n{}", files.certificate.display(), files.key.display());
+    tell(&format!("{}\n{}", files.certificate.display(), files.key.display()));
     Ok(())
+}
+
+fn is_file_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(plain) && !matches!(name, "ca" | "crl")
 }
 
 const fn days(days: i64) -> SignedDuration {

@@ -31,11 +31,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if let Err(error) = log::start(&file.config.log) {
         return fail(EXIT_USAGE, &error);
     }
-    match Settings::new(file, clock.clone(), arguments.insecure_dev) {
+    let settings = match Settings::new(file, clock.clone(), arguments.insecure_dev) {
+        Ok(settings) => settings,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    match settings.check() {
         Err(error) => fail(EXIT_USAGE, &error),
-        Ok(settings) => match serve(settings, &clock, arguments.insecure_dev) {
+        Ok(()) => match serve(settings, &clock, arguments.insecure_dev) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(1, &format!("{error:#}")),
+            Err(error) => fail(1, &error),
         },
     }
 }
@@ -44,11 +48,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 async fn serve(mut settings: Settings, clock: &Clock, insecure_dev: bool) -> Result<()> {
     let mut signals = Signals::new()?;
     let tls = settings.has_tls();
-    if insecure_dev {
-        warn!(tls, "INSECURE: test keys are accepted. For development only");
-    }
-    if !tls {
-        warn!("INSECURE: no TLS, and callers' identities are believed as they are stated");
+    let insecure = match (insecure_dev, tls) {
+        (false, _) => None,
+        (true, true) => Some("INSECURE: test keys are accepted. For development only"),
+        (true, false) => {
+            Some("INSECURE: no TLS, callers are believed as they state themselves. For development only")
+        }
+    };
+    if let Some(insecure) = insecure {
+        log::say_loudly(insecure);
     }
     // As many as the system lets us; it starts with few for programs of another age.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;

@@ -11,7 +11,7 @@ pub mod picture;
 pub mod pki;
 mod plan;
 mod progress;
-mod report;
+pub mod report;
 pub mod riders;
 pub mod site;
 pub mod stay;

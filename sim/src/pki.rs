@@ -16,7 +16,7 @@ use rcgen::{
 use ridegate_gateway::{admission::identity::Identity, clock::Clock};
 use time::OffsetDateTime;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity as KeyAndCertificate};
-use x509_parser::pem::parse_x509_pem;
+use x509_parser::{certificate::X509Certificate, pem::parse_x509_pem};
 
 const NAME: &str = "ridegate development CA";
 /// Clocks differ.
@@ -45,21 +45,28 @@ impl Pki {
     pub fn create(folder: &Path, lifetime: SignedDuration) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         let key = KeyPair::generate()?;
-        let mut params = authority();
+        // Of a name of its own: two authorities of one name are hard to tell apart when one is not trusted.
+        let name = format!("{NAME} {:08x}", rand::random::<u32>());
+        let mut params = authority(&name);
         (params.not_before, params.not_after) = validity(lifetime)?;
         let certificate = params.self_signed(&key)?;
         let files = Files::of(folder, "ca");
         files.write(&certificate.pem(), &key.serialize_pem())?;
-        Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(authority(), key), lifetime })
+        Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(authority(&name), key), lifetime })
     }
 
-    /// The authority of this folder.
+    /// The authority of this folder. What it certifies does not outlive it.
     pub fn open(folder: &Path, lifetime: SignedDuration) -> Result<Self> {
-        let file = Files::of(folder, "ca").key;
-        let pem = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let key =
-            KeyPair::from_pem(&pem).with_context(|| format!("{}: not a private key", file.display()))?;
-        Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(authority(), key), lifetime })
+        let Files { certificate, key } = Files::of(folder, "ca");
+        let pem = fs::read_to_string(&key).with_context(|| format!("{}: no CA here", key.display()))?;
+        let key = KeyPair::from_pem(&pem).with_context(|| format!("{}: not a private key", key.display()))?;
+        let (name, end) = x509(&certificate, |ca| {
+            let name = ca.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+            Some((name?.to_owned(), ca.validity().not_after.timestamp()))
+        })?;
+        let left = SignedDuration::from_secs(end - Clock::system().now().as_second());
+        let issuer = Issuer::new(authority(&name), key);
+        Ok(Self { folder: folder.to_owned(), issuer, lifetime: lifetime.min(left) })
     }
 
     /// Who trusts this file trusts all that is certified here.
@@ -117,10 +124,7 @@ impl Pki {
     /// The serial number of what was certified under this name.
     fn serial(&self, name: &str) -> Result<SerialNumber> {
         let file = Files::of(&self.folder, name).certificate;
-        let pem = fs::read(&file).with_context(|| file.display().to_string())?;
-        let (_, pem) = parse_x509_pem(&pem).with_context(|| file.display().to_string())?;
-        let serial = pem.parse_x509().with_context(|| file.display().to_string())?.raw_serial().to_vec();
-        Ok(SerialNumber::from(serial))
+        x509(&file, |certificate| Some(SerialNumber::from(certificate.raw_serial().to_vec())))
     }
 
     fn certify(&self, name: &str, subject: &str, mut params: CertificateParams) -> Result<Files> {
@@ -152,29 +156,45 @@ impl Files {
     }
 
     fn write(&self, certificate: &str, key: &str) -> Result<()> {
-        if self.key.exists() {
-            bail!("{}: is there already, and would be lost", self.key.display());
-        }
-        private(&self.key)?.write_all(key.as_bytes())?;
-        fs::write(&self.certificate, certificate)?;
+        self.must_be_new()?;
+        create(&self.key, true)?.write_all(key.as_bytes())?;
+        create(&self.certificate, false)?.write_all(certificate.as_bytes())?;
         Ok(())
+    }
+
+    /// Refuses if a file would be lost.
+    pub fn must_be_new(&self) -> Result<()> {
+        match [&self.key, &self.certificate].into_iter().find(|file| file.exists()) {
+            Some(file) => bail!("{}: is there already, and would be lost", file.display()),
+            None => Ok(()),
+        }
     }
 }
 
-/// A new file that only its owner reads.
-fn private(path: &Path) -> Result<fs::File> {
+/// A new file; a private one only its owner reads.
+fn create(path: &Path, private: bool) -> Result<fs::File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    if private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
     options.open(path).with_context(|| path.display().to_string())
 }
 
-fn authority() -> CertificateParams {
+/// Something of the certificate in a file.
+fn x509<T>(file: &Path, look: impl FnOnce(&X509Certificate<'_>) -> Option<T>) -> Result<T> {
+    let what = || format!("{}: not a certificate in PEM", file.display());
+    let pem = fs::read(file).with_context(|| file.display().to_string())?;
+    let (_, pem) = parse_x509_pem(&pem).with_context(what)?;
+    look(&pem.parse_x509().with_context(what)?).with_context(what)
+}
+
+fn authority(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.distinguished_name.push(DnType::CommonName, NAME);
+    params.distinguished_name.push(DnType::CommonName, name);
     params
 }
 

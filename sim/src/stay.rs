@@ -27,6 +27,6 @@ pub fn instructions(city: &City) -> Result<String> {
          -d '{body}' \\\n    {endpoint}/{method}\n\n  \
          grpcurl -cacert {pki}/ca.pem -cert {pki}/{gate}.pem -key {pki}/{gate}.key \\\n    \
          -d '{body}' \\\n    {address} {method}\n",
-        city.clock().now(),
+        city.clock().now().display_with_offset(jiff::tz::offset(8)),
     ))
 }

@@ -9,6 +9,9 @@ use super::answer::plain;
 pub(super) fn shown(status: &Status) -> String {
     let details = status.get_error_details();
     let mut lines = vec![format!("no answer: {:?}: {}", status.code(), plain(status.message()))];
+    if let Some(cause) = innermost(std::error::Error::source(status)) {
+        lines.push(format!("  because {}", plain(&cause)));
+    }
     if let Some(info) = details.error_info() {
         lines.push(format!("  reason {}", plain(&info.reason)));
     }
@@ -16,6 +19,14 @@ pub(super) fn shown(status: &Status) -> String {
         lines.push(format!("  field {}: {}", plain(&violation.field), plain(&violation.description)));
     }
     lines.join("\n")
+}
+
+/// What lies at the bottom of an error: the network's own words, or that a certificate was refused.
+fn innermost(mut cause: Option<&(dyn std::error::Error + 'static)>) -> Option<String> {
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    cause.map(ToString::to_string)
 }
 
 #[cfg(test)]
