@@ -72,6 +72,14 @@ fn the_domain_knows_nothing_but_adapters_and_itself() {
         "crate::claim",
         "crate::clock",
         "crate::config",
+        "crate::door",
+        "crate::health",
+        "crate::metrics",
+        "crate::operations",
+        "crate::stages",
+        "hyper",
+        "axum",
+        "rustls",
         "crate::keyring",
         "crate::linking",
         "crate::resolve",
@@ -136,4 +144,20 @@ fn nothing_that_mints_codes_is_needed_by_the_gateway() {
 fn what_verifies_signatures_is_one_small_file() {
     assert_eq!(naming("adapters/src", &["use sm2::", "sm2::dsa"]), ["adapters/src/sm2.rs"]);
     assert_eq!(naming("gateway/src", &["use sm2"]), Vec::<String>::new());
+}
+
+#[test]
+fn every_error_reason_is_in_the_page_for_callers() {
+    let page = std::fs::read_to_string(root().join("docs/errors.md")).unwrap();
+    let code = code(&root().join("gateway/src/transport/status.rs"));
+    let is_reason = |word: &str| word.len() > 5 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let codes = code.split("const fn name").nth(1).unwrap().split("\n}").next().unwrap();
+    let reasons = code.split('"').skip(1).step_by(2).filter(|word| is_reason(word));
+    let reasons: Vec<_> = reasons
+        .filter(|word| !codes.contains(&format!("\"{word}\"")) || *word == "DEADLINE_EXCEEDED")
+        .collect();
+    assert!(reasons.len() >= 12, "{reasons:?}");
+    for reason in reasons {
+        assert!(page.contains(&format!("| `{reason}` |")), "{reason}");
+    }
 }

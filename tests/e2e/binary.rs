@@ -1,6 +1,10 @@
 //! The binary, as an operator runs it.
 
-use std::{path::Path, process::Output};
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 use rand::SeedableRng;
 use ridegate_gateway::config::Config;
@@ -54,8 +58,24 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_line_key_and_what
         &format!("{head}[verdict]\nin_flight = 0\n"),
         "verdict.in_flight: expected a number from 1 to 1000000",
     );
-    refused(&format!("{head}[quota]\ncodes_burst = 0\n"), "quota.codes_burst");
-    refused(&format!("{head}[listen]\naddress = \"localhost\"\n"), "listen.address");
+    refused(
+        &format!("{head}[quota]\ncodes_burst = 0\n"),
+        "ridegate.toml:4: quota.codes_burst: expected a number from 1 to 1000000000",
+    );
+    refused(&format!("{head}[limits]\nstreams = 1.5\n"), "limits.streams: expected a number from 1 to 10000");
+    refused(&format!("{head}[limits]\nheader_bytes = 1\n"), "expected a number from 1024 to 1000000");
+    refused(
+        &format!("{head}[operations]\naddress = \"0.0.0.0:9464\"\n"),
+        "ridegate.toml:4: operations.address: must be a loopback address with --insecure-dev",
+    );
+    refused(
+        &format!("{head}[registry]\npath = \"nowhere/ridegate.db\"\n"),
+        "nowhere/ridegate.db: its folder is not there",
+    );
+    refused(
+        &format!("{head}[listen]\naddress = \"localhost\"\n"),
+        "ridegate.toml:4: listen.address: expected an address and a port, such as 127.0.0.1:7443",
+    );
     refused(
         &format!("{head}[listen]\naddress = \"0.0.0.0:7443\"\n"),
         "ridegate.toml:4: listen.address: must be a loopback address with --insecure-dev",
@@ -65,7 +85,7 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_line_key_and_what
         &format!("{head}[partners]\nprofiles = \"p\"\n"),
         "ridegate.toml:4: partners.profiles: profiles and mot_trust go together: name both or neither",
     );
-    refused(&format!("{head}[policy]\nfile = \"no.toml\"\n"), "no.toml: cannot be read");
+    refused(&format!("{head}[policy]\nfile = \"no.toml\"\n"), "ridegate.toml:4: policy.file: ");
     refused(
         &format!("{head}[partners]\nprofiles = \"no\"\nmot_trust = \"ridegate.toml\"\n"),
         "ridegate.toml:1: unknown field `authority`, expected one of `test`, `root`, `revoked`",
@@ -192,7 +212,7 @@ async fn a_registry_is_not_opened_without_its_key() {
 
     std::fs::remove_file(&key).unwrap();
     let missing = serve(&config, &["--insecure-dev"]);
-    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(missing.status.code(), Some(64));
     assert!(text(&missing.stderr).contains("ridegate.key: missing"), "{}", text(&missing.stderr));
 
     std::fs::write(&key, "00".repeat(32)).unwrap();
@@ -233,4 +253,50 @@ fn the_demo_fails_if_a_verdict_is_not_the_one_expected() {
     assert!(shown.contains("got INSPECT THROTTLED"), "{shown}");
     assert!(shown.ends_with("NOT every verdict was the one expected\n"), "{shown}");
     assert_eq!(done.status.code(), Some(1));
+}
+
+#[test]
+fn the_demo_keeps_out_of_a_folder_that_somebody_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let mine = folder.path().join("ridegate.toml");
+    std::fs::write(&mine, "# mine").unwrap();
+    let done = ridegate().args(["demo", "--taps", "1", "--folder"]).arg(folder.path()).output().unwrap();
+    assert_eq!(done.status.code(), Some(64));
+    assert!(text(&done.stderr).contains("is not empty"), "{}", text(&done.stderr));
+    assert_eq!(std::fs::read_to_string(mine).unwrap(), "# mine");
+}
+
+#[test]
+fn the_demo_can_be_stopped_while_it_rides() {
+    let mut demo = ridegate()
+        .args(["demo", "--taps", "100000", "--rate", "20"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(demo.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("A city on this machine"));
+    let pid = demo.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let done = demo.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stderr).contains("told to stop before the day was over"), "{}", text(&done.stderr));
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ridegate.toml");
+    std::fs::write(&path, "[authority]\nendpoint = \"http://127.0.0.1:1\"\n").unwrap();
+    for level in ["warning", "info,verbose", "foo=bar=baz"] {
+        let done = ridegate()
+            .env("RUST_LOG", level)
+            .args(["serve", "--insecure-dev", "--config"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert_eq!(done.status.code(), Some(64), "{level}");
+        assert!(text(&done.stderr).contains("RUST_LOG: "), "{}", text(&done.stderr));
+    }
 }

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     frames::{
         Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, USUAL,
-        connect, connect_from, frame, headers, message, secure, tls_client,
+        WINDOW_UPDATE, connect, connect_from, frame, headers, message, secure, tls_client,
     },
     house::{GATE, House, request, said},
     observed::{counted, counted_to, get, metric},
@@ -173,6 +173,47 @@ async fn those_without_an_identity_have_places_by_address() {
     assert!(is_let_in(&mut probe).await, "another address is");
     assert!(!is_let_in(&mut from("127.0.0.4").await).await, "and then all places are taken");
     others_are_unharmed(&house).await;
+}
+
+/// Whom nobody knows may not ask as much at once as a caller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_without_an_identity_have_few_streams() {
+    let house = House::guarded("").await;
+    let unknown = house.pki.as_ref().unwrap().stranger("unknown", &["https://example.cn"]).unwrap();
+    for (files, streams) in [(unknown, 8), (certificate(&house, "known"), 128)] {
+        let settings = greeted(&house, &files).await.until(SETTINGS).await.unwrap().payload;
+        let told = settings.chunks(6).find(|pair| pair[..2] == [0, 3]).unwrap();
+        assert_eq!(told[2..], [0, 0, 0, streams], "SETTINGS_MAX_CONCURRENT_STREAMS");
+    }
+}
+
+/// A client that makes us reset its streams costs as much as one that resets them itself (CVE-2025-8671).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resets_that_we_are_driven_to_end_the_connection() {
+    let house = House::guarded(&format!("[limits]\ncall = \"{NEVER}\"\n")).await;
+    let mut client = greeted(&house, &certificate(&house, "driver")).await;
+    for turn in 0..200 {
+        let stream = 1 + 2 * turn;
+        let headers = frame(HEADERS, END_HEADERS, stream, &headers(&[]));
+        // A window that grows beyond all measure is an error of the stream.
+        let beyond = frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
+        if !client.send_unless_gone(&[headers, beyond].concat()).await {
+            break;
+        }
+    }
+    let goodbye = timeout(LONG, client.until(GOAWAY)).await.expect("ended").expect("told why");
+    assert_eq!(goodbye.code(), CALM_DOWN);
+    others_are_unharmed(&house).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_message_is_not_unpacked() {
+    let house = House::guarded("").await;
+    let mut client = greeted(&house, &certificate(&house, "compressed")).await;
+    client.send(&frame(HEADERS, END_HEADERS, 1, &headers(&[("grpc-encoding", "gzip")]))).await;
+    client.send(&frame(DATA, END_STREAM, 1, &[1, 0, 0, 0, 3, 0x1f, 0x8b, 8])).await;
+    assert!(timeout(LONG, client.until(HEADERS)).await.unwrap().is_some());
+    assert_eq!(counted(&house, &ended_with("UNIMPLEMENTED")).await, 1);
 }
 
 /// Who may not make a call is told so before anything of it is read.

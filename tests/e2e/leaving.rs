@@ -51,9 +51,11 @@ async fn what_runs_is_finished_and_nobody_new_is_let_in() {
     let slow = tokio::spawn(async move { client.check(tap).await });
     house.authority_is_asked().await;
     let (address, authority) = (house.address(), house.authority.clone());
-    let closing = tokio::spawn(async move { house.close().await });
+    let mut closing = tokio::spawn(async move { house.close().await });
     until_refused(address).await;
-    assert!(!slow.is_finished() && !closing.is_finished(), "it waits for what runs");
+    // Longer than it waits for a connection on which nothing runs.
+    assert!(timeout(Duration::from_millis(1500), &mut closing).await.is_err(), "it waits for what runs");
+    assert!(!slow.is_finished());
     authority.feel(Mood::Well);
     let answer = timeout(LONG, slow).await.unwrap().unwrap().unwrap().into_inner();
     assert_eq!(said(&answer), "ALLOW HEALTH_OK");
@@ -153,8 +155,5 @@ async fn what_does_not_end_is_cut_at_the_bound() {
     wait_until(|| asked.exchanges() > 0).await;
     timeout(LONG, house.close()).await.expect("cut");
     let cut = timeout(LONG, call).await.unwrap().unwrap().unwrap_err();
-    assert!(
-        matches!(cut.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal),
-        "{cut:?}"
-    );
+    assert!(cut.get_details_error_info().is_none(), "not an answer of the gateway's: {cut:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ridegate_proto::validator::v1::validator_service_client::ValidatorServiceClient;
+use ridegate_proto::validator::v1::{Reason, validator_service_client::ValidatorServiceClient};
 use ridegate_sim::{authority::Mood, riders::Rider};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -191,6 +191,30 @@ async fn what_lies_behind_is_timed_by_how_it_ended() {
     house.unlink("yikatong", 4).await.unwrap_err();
     let labels = "upstream=\"registry\",call=\"unlink\",outcome=\"unavailable\"";
     assert_eq!(metric(&house, &format!("ridegate_upstream_duration_seconds_count{{{labels}}}")).await, 1);
+}
+
+/// A series that is born with its first increase hides it from `rate` and `increase`.
+#[tokio::test]
+async fn what_has_a_fixed_set_of_names_is_there_from_the_start() {
+    let house = House::open().await;
+    let (_, page) = get(&house, "/metrics").await;
+    let inspect =
+        (Reason::NotLinked as i32..=Reason::Overloaded as i32).filter_map(|n| Reason::try_from(n).ok());
+    for reason in inspect.filter(|reason| *reason != Reason::Health) {
+        let reason = reason.as_str_name().trim_start_matches("REASON_");
+        for partner in ["yikatong", "none"] {
+            let labels = format!("partner=\"{partner}\",verdict=\"INSPECT\",reason=\"{reason}\"");
+            assert!(page.contains(&format!("ridegate_verdicts_total{{{labels}}} 0\n")), "{labels}");
+        }
+    }
+    for sample in [
+        "ridegate_certificate_reloads_total{outcome=\"refused\"} 0\n",
+        "ridegate_connections_refused_total{cause=\"tls\"} 0\n",
+        "ridegate_connections_left_total{cause=\"cut\"} 0\n",
+        "ridegate_claims_total{outcome=\"replayed\"} 0\n",
+    ] {
+        assert!(page.contains(sample), "{sample}");
+    }
 }
 
 /// Everything that may stand behind a label, whoever calls and whatever is shown.

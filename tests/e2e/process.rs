@@ -31,7 +31,7 @@ pub struct Process {
     pub operations: String,
     pub endpoint: String,
     /// Reads all it logs, so that it never waits for us.
-    log: JoinHandle<String>,
+    log: Option<JoinHandle<String>>,
     /// It has said that it is stopping.
     heard: Arc<AtomicBool>,
 }
@@ -65,19 +65,22 @@ impl Process {
         let operations = address.recv().expect("it ended before it served");
         let address = address.recv().expect("it ended before it served");
         let endpoint = format!("http://{address}");
-        Self { child, address, operations, endpoint, log, heard }
+        Self { child, address, operations, endpoint, log: Some(log), heard }
     }
 
     /// kill −9: nothing is flushed, nothing is closed.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub fn kill(self) {
+        drop(self);
     }
 
     pub fn terminate(mut self) -> (Option<i32>, String) {
         tell(&self.child);
+        self.end()
+    }
+
+    fn end(&mut self) -> (Option<i32>, String) {
         let status = self.child.wait().unwrap();
-        (status.code(), self.log.join().unwrap())
+        (status.code(), self.log.take().unwrap().join().unwrap())
     }
 
     /// SIGTERM, and when that was heard another.
@@ -87,8 +90,7 @@ impl Process {
             thread::yield_now();
         }
         tell(&self.child);
-        let status = self.child.wait().unwrap();
-        (status.code(), self.log.join().unwrap())
+        self.end()
     }
 
     /// Starts, is told to stop as soon as it has said this, and ends as it may.
@@ -122,6 +124,14 @@ fn spawn(level: &str, config: &Path) -> Child {
 fn tell(child: &Child) {
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+}
+
+impl Drop for Process {
+    /// None is left behind by a test that fails.
+    fn drop(&mut self) {
+        let _ended_before = self.child.kill();
+        let _known = self.child.wait();
+    }
 }
 
 /// A field of a line of the log, in text or JSON.

@@ -90,13 +90,14 @@ impl Pair {
         self.reached += verdicts(&log);
         self.processes[which] = Some(self.serve(which));
         let mut health = HealthClient::new(health.clone());
-        loop {
+        for _ in 0..10_000 {
             let ready = HealthCheckRequest { service: "readiness".into() };
             if health.check(Request::new(ready)).await.is_ok_and(|answer| answer.into_inner().status == 1) {
                 return;
             }
             sleep(Duration::from_millis(5)).await;
         }
+        panic!("never ready again");
     }
 
     /// Four threads of Python that do the same until there is a file `stop`.
