@@ -4,8 +4,6 @@
 //! This folder is the one place that knows which implementation verifies.
 
 mod secp192k1;
-#[cfg(test)]
-mod tests;
 
 use ::ecdsa::{EcdsaCurve, Signature, SignatureSize, hazmat::verify_prehashed};
 use elliptic_curve::{
@@ -84,3 +82,6 @@ fn pad(integer: &[u8], field: &mut [u8]) -> bool {
     let end = field.len().checked_sub(integer.len()).and_then(|at| field.get_mut(at..));
     end.map(|end| end.copy_from_slice(integer)).is_some()
 }
+
+#[cfg(test)]
+mod tests;

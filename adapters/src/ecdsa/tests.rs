@@ -1,5 +1,7 @@
 //! Against a second implementation: affine arithmetic as SEC 1 writes it, on big integers, with nothing shared.
 
+#![allow(clippy::many_single_char_names, reason = "as the standards call them")]
+
 use num_bigint::BigUint;
 use proptest::prelude::*;
 use sha1::{Digest, Sha1};
@@ -192,7 +194,7 @@ fn n_times_the_generator_is_the_point_at_infinity() {
 fn every_x_has_its_points_or_none() {
     let curve = secp192k1();
     let mut points = 0;
-    for x in (0..100).map(number).chain((1..100).map(|below| &curve.p - below as u32)) {
+    for x in (0..100).map(number).chain((1..100_u32).map(|below| &curve.p - below)) {
         let bytes = curve.bytes(&x);
         let even = PublicKey::<Secp192k1>::from_compressed(&[&[2], bytes.as_slice()].concat());
         let odd = PublicKey::<Secp192k1>::from_compressed(&[&[3], bytes.as_slice()].concat());

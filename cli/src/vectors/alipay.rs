@@ -33,7 +33,7 @@ struct Trust {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Partner {
-    keys: Vec<Key>,
+    keys: Vec<Stated>,
     card_types: Vec<String>,
     /// One; empty for none.
     #[serde(default)]
@@ -45,7 +45,7 @@ struct Partner {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Key {
+struct Stated {
     key_id: u8,
     algorithm: u8,
     curve: String,
@@ -77,7 +77,7 @@ fn issuing(stated: Partner) -> Result<AlipayIssuing, String> {
     )
 }
 
-fn published(key: &Key) -> Result<PublishedKey, String> {
+fn published(key: &Stated) -> Result<PublishedKey, String> {
     let algorithm = match (key.algorithm, key.curve.as_str()) {
         (1, "secp256k1") => IssuerAlgorithm::Secp256k1,
         (2, "sm2") => IssuerAlgorithm::Sm2,
