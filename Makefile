@@ -62,7 +62,7 @@ licences:
 	python3 scripts/licences.py
 
 bench:
-	$(CARGO) bench -p ridegate-adapters --bench mot
+	$(CARGO) bench -p ridegate-adapters --bench formats
 	$(CARGO) bench -p ridegate-gateway --bench policy
 
 demo:

@@ -23,7 +23,7 @@ pub enum CodeError {
         /// The field that tells the medium.
         field: &'static str,
     },
-    /// Root, issuer or platform is not trusted.
+    /// Root, key, issuer or platform is not trusted.
     #[error("{0}")]
     UntrustedIssuer(Distrust),
     /// The issuer's certificate ran out.
@@ -79,6 +79,12 @@ pub enum Distrust {
     /// The card's issuer is not the certificate's: nobody speaks for another.
     #[error("card issuer is not the certificate's issuer")]
     SpeaksForAnother,
+    /// The issuer has not published a key under this id.
+    #[error("key not published")]
+    KeyUnknown,
+    /// The issuer has published this key for another algorithm.
+    #[error("algorithm not the one published for the key")]
+    AnotherAlgorithm,
     /// The certificate was revoked.
     #[error("issuer certificate revoked")]
     Revoked,

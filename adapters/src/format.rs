@@ -1,6 +1,6 @@
 //! The formats there are.
 
-use crate::{CodeError, IssuerMemory, Partners, Profile, RideCode, UnixSeconds, mot::Mot};
+use crate::{CodeError, IssuerMemory, Partners, Profile, RideCode, UnixSeconds, alipay::Alipay, mot::Mot};
 
 /// A family of ride codes. One file or folder each, a unit struct, and an entry in [`FORMATS`].
 pub trait Format: Sync {
@@ -23,4 +23,4 @@ pub trait Format: Sync {
 }
 
 /// Every format, asked in this order; no two claim the same bytes.
-pub const FORMATS: &[&dyn Format] = &[&Mot];
+pub const FORMATS: &[&dyn Format] = &[&Mot, &Alipay];

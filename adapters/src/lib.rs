@@ -1,8 +1,8 @@
 //! Ride codes: what a validator scanned becomes a [`RideCode`] that was checked, or a [`CodeError`].
 //!
 //! *Formats are code, partners are data.* A [`Format`] knows how a family of codes is laid out and what its
-//! signatures cover; a [`Profile`] says which platform, issuer and account types belong to a partner, and a
-//! [`MotTrust`] which roots are trusted. Everything here is pure and synchronous: no I/O, no clock (the time is
+//! signatures cover; a [`Profile`] says which platforms, issuers, prefixes, keys and account types belong to a partner,
+//! and a [`MotTrust`] which roots are trusted. Everything here is pure and synchronous: no I/O, no clock (the time is
 //! an argument), and no input makes it panic.
 //!
 //! ```
@@ -16,10 +16,13 @@
 //! assert_eq!(scanned.open(UnixSeconds(1_655_265_600), &NoMemory).unwrap_err().name(), "MALFORMED");
 //! ```
 
+pub mod alipay;
 mod bcd;
 mod code;
+pub mod ecdsa;
 mod error;
 mod format;
+mod lifetime;
 mod memory;
 pub mod mot;
 mod partners;
@@ -29,10 +32,11 @@ mod shipped;
 pub mod sm2;
 
 pub use bcd::Bcd8;
-pub use code::{Account, RideCode, UnixSeconds};
+pub use code::{Account, Medium, RideCode, UnixSeconds};
 pub use error::{CodeError, Distrust, Signer};
 pub use format::{FORMATS, Format};
-pub use memory::{IssuerMemory, LevelsId, NoMemory};
+pub use lifetime::{FUTURE_SKEW_S, MAX_VALIDITY_S};
+pub use memory::{IssuerMemory, LevelsId, NoMemory, UserKey};
 pub use mot::trust::{MotTrust, TrustError};
 pub use partners::{PartnerConflict, Partners, Recognised};
 pub use profile::{MotIssuing, Name, PartnerId, PartnerKind, Profile, ProfileError, QuotaProfile};

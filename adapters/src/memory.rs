@@ -2,12 +2,21 @@
 
 use std::sync::Arc;
 
-use crate::sm2::PublicKey;
+use crate::{ecdsa, sm2};
 
-/// Names the part of a code that its issuer signed, and the root it was verified under: a SHA-256 over both, so
+/// Names the part of a code that its issuer signed, and the root or key it was verified under: a SHA-256 over both, so
 /// that nobody can find another code with the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LevelsId(pub [u8; 32]);
+
+/// A phone's key, which its issuer vouches for.
+#[derive(Debug, Clone)]
+pub enum UserKey {
+    /// Of a MOT code.
+    Sm2(sm2::PublicKey),
+    /// Of an Alipay code.
+    Secp192k1(ecdsa::PublicKey<ecdsa::Secp192k1>),
+}
 
 /// Remembers issuer levels: codes whose root and issuer signatures were found good, with the rider's key they
 /// vouch for.
@@ -16,10 +25,10 @@ pub struct LevelsId(pub [u8; 32]);
 /// and remembering too long costs nothing but memory.
 pub trait IssuerMemory {
     /// The rider's key, if these levels were verified before.
-    fn recall(&self, levels: &LevelsId) -> Option<Arc<PublicKey>>;
+    fn recall(&self, levels: &LevelsId) -> Option<Arc<UserKey>>;
 
-    /// Both upper signatures were just verified.
-    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>);
+    /// Every signature but the phone's was just verified.
+    fn remember(&self, levels: LevelsId, user: Arc<UserKey>);
 }
 
 /// Remembers nothing: every code costs all its signatures.
@@ -27,9 +36,9 @@ pub trait IssuerMemory {
 pub struct NoMemory;
 
 impl IssuerMemory for NoMemory {
-    fn recall(&self, _: &LevelsId) -> Option<Arc<PublicKey>> {
+    fn recall(&self, _: &LevelsId) -> Option<Arc<UserKey>> {
         None
     }
 
-    fn remember(&self, _: LevelsId, _: Arc<PublicKey>) {}
+    fn remember(&self, _: LevelsId, _: Arc<UserKey>) {}
 }

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::{
     Bcd8, CodeError, FORMATS, Format, IssuerMemory, MotTrust, PartnerId, Profile, RideCode, UnixSeconds,
+    alipay::{AlipayIssuing, Prefix},
 };
 
 /// The partners of one gateway, free of conflicts.
@@ -14,6 +15,8 @@ pub struct Partners {
     profiles: Vec<Profile>,
     by_id: HashMap<PartnerId, usize>,
     by_mot: HashMap<(Bcd8, Bcd8), usize>,
+    /// No two overlap.
+    by_alipay: Vec<(Prefix, usize)>,
     mot: MotTrust,
 }
 
@@ -35,6 +38,18 @@ pub enum PartnerConflict {
         /// Card issuer.
         issuer: Bcd8,
     },
+    /// A code could belong to either.
+    #[error("{first} and {second} both claim Alipay codes: prefix {prefix} and prefix {other} overlap")]
+    SamePrefix {
+        /// The profile that came first.
+        first: PartnerId,
+        /// The other.
+        second: PartnerId,
+        /// The first's prefix.
+        prefix: Prefix,
+        /// The other's.
+        other: Prefix,
+    },
 }
 
 impl Partners {
@@ -42,6 +57,7 @@ impl Partners {
     pub fn new(profiles: Vec<Profile>, mot: MotTrust) -> Result<Self, PartnerConflict> {
         let mut by_id = HashMap::new();
         let mut by_mot: HashMap<(Bcd8, Bcd8), usize> = HashMap::new();
+        let mut by_alipay: Vec<(Prefix, usize)> = Vec::new();
         for (position, profile) in profiles.iter().enumerate() {
             if by_id.insert(profile.id.clone(), position).is_some() {
                 return Err(PartnerConflict::SameId(profile.id.clone()));
@@ -56,8 +72,21 @@ impl Partners {
                     issuer: key.1,
                 });
             }
+            for prefix in profile.alipay.iter().flat_map(AlipayIssuing::prefixes) {
+                let claimed = by_alipay.iter().find(|(claimed, _)| claimed.overlaps(prefix));
+                let Some((claimed, first)) = claimed else {
+                    by_alipay.push((prefix.clone(), position));
+                    continue;
+                };
+                return Err(PartnerConflict::SamePrefix {
+                    first: profiles.get(*first).unwrap_or(profile).id.clone(),
+                    second: profile.id.clone(),
+                    prefix: claimed.clone(),
+                    other: prefix.clone(),
+                });
+            }
         }
-        Ok(Self { profiles, by_id, by_mot, mot })
+        Ok(Self { profiles, by_id, by_mot, by_alipay, mot })
     }
 
     /// The profile with this name.
@@ -88,6 +117,12 @@ impl Partners {
 
     pub(crate) fn by_mot(&self, platform: Bcd8, issuer: Bcd8) -> Option<&Profile> {
         self.profiles.get(*self.by_mot.get(&(platform, issuer))?)
+    }
+
+    /// The partner whose Alipay codes begin like this, and its prefix.
+    pub(crate) fn by_alipay(&self, payload: &[u8]) -> Option<(&Prefix, &Profile)> {
+        let (prefix, position) = self.by_alipay.iter().find(|(prefix, _)| prefix.claims(payload))?;
+        Some((prefix, self.profiles.get(*position)?))
     }
 
     pub(crate) const fn mot(&self) -> &MotTrust {
@@ -155,6 +190,33 @@ mod tests {
             conflict(vec![profile("a", "00000001"), profile("b", "00000002"), profile("c", "00000001")]),
             "a and c both claim MOT platform 00000001 with issuer 99990001"
         );
+    }
+
+    fn with_prefixes(id: &str, prefixes: &str) -> Profile {
+        Profile::from_toml(&format!(
+            "id = '{id}'\nname = {{ zh = '某', en = 'X' }}\ncity = 'X'\nkind = 'metro'\n\
+             [alipay]\nprefixes = [{prefixes}]\ncard_types = ['ANT00001']\n\
+             [[alipay.keys]]\nkey_id = 1\nalgorithm = 'sm2'\n\
+             public_key = '037b85b821bcf941c69d52bd3a52c01a735b870e653547db9bfa20f94c5a6b3560'\n"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn profiles_whose_prefixes_overlap_are_refused_naming_both() {
+        let a = || with_prefixes("a", "'5401', '5402'");
+        for (prefixes, claims) in [
+            ("'5403', '5402'", "prefix 5402 and prefix 5402 overlap"),
+            ("'54'", "prefix 5401 and prefix 54 overlap"),
+            ("'540201'", "prefix 5402 and prefix 540201 overlap"),
+        ] {
+            let refusal = conflict(vec![a(), profile("b", "00000001"), with_prefixes("c", prefixes)]);
+            assert_eq!(refusal, format!("a and c both claim Alipay codes: {claims}"));
+        }
+        let refusal = conflict(vec![with_prefixes("a", ""), with_prefixes("b", "")]);
+        assert_eq!(refusal, "a and b both claim Alipay codes: prefix none and prefix none overlap");
+        let apart = vec![a(), with_prefixes("b", "'5403'"), with_prefixes("c", "")];
+        assert!(Partners::new(apart, MotTrust::default()).is_ok());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, sync::Arc};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::Bcd8;
+use crate::{Bcd8, alipay::AlipayIssuing};
 
 /// A partner's short name, such as `yikatong`: lower-case letters, digits and hyphens.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +69,8 @@ pub struct Profile {
     /// The MOT codes it shows.
     #[serde(default)]
     pub mot: Vec<MotIssuing>,
+    /// The Alipay codes it shows, if it does.
+    pub alipay: Option<AlipayIssuing>,
     /// Its budgets, where they differ from the gateway's defaults.
     #[serde(default)]
     pub quota: QuotaProfile,
@@ -131,7 +133,7 @@ pub enum ProfileError {
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
     /// No format, so no code could ever be its own.
-    #[error("no format: a partner needs at least one [[mot]]")]
+    #[error("no format: a partner needs [[mot]] or [alipay]")]
     NoFormat,
     /// Account types are empty: every code would be refused.
     #[error("mot.account_types is empty: list the account types that are onboarded")]
@@ -142,7 +144,7 @@ impl Profile {
     /// Reads a profile from TOML. Unknown keys are refused.
     pub fn from_toml(text: &str) -> Result<Self, ProfileError> {
         let profile: Self = toml::from_str(text)?;
-        if profile.mot.is_empty() {
+        if profile.mot.is_empty() && profile.alipay.is_none() {
             return Err(ProfileError::NoFormat);
         }
         if profile.mot.iter().any(|issuing| issuing.account_types.is_empty()) {
@@ -206,6 +208,73 @@ mod tests {
         assert!(refusal("\"metro\"", "\"ferry\"").contains("`card`, `bus`, `metro`, `payment`"));
         assert!(refusal("[1]", "[]").contains("account_types"));
         assert!(refusal("[1]", "[256]").contains("256"));
+    }
+
+    /// A profile with this section after its first lines.
+    fn with(section: &str) -> Result<Profile, String> {
+        let head = GOOD.split("[[mot]]").next().unwrap();
+        Profile::from_toml(&format!("{head}{section}")).map_err(|error| error.to_string())
+    }
+
+    const ALIPAY: &str = r#"
+        [alipay]
+        prefixes = ["5401"]
+        card_types = ["TJ000001"]
+        [[alipay.keys]]
+        key_id = 1
+        algorithm = "secp256k1"
+        public_key = "036693576fe549c7d3e9647e77bf965879efd1759f42e40a1c1061b6b7f8a4261b"
+        [[alipay.keys]]
+        key_id = 7
+        algorithm = "sm2"
+        public_key = "028e04267ce267bfbeb658b6f1dd2336e06491edea61d29786700ef58909b1bb6b"
+    "#;
+
+    #[test]
+    fn a_profile_with_alipay_codes_is_read() {
+        let profile = with(ALIPAY).unwrap();
+        let issuing = profile.alipay.unwrap();
+        assert_eq!(format!("{:?}", issuing.prefixes()), "[5401]");
+        assert!(profile.mot.is_empty());
+        let without = with(&ALIPAY.replace("prefixes = [\"5401\"]", "")).unwrap().alipay.unwrap();
+        assert_eq!(format!("{:?}", without.prefixes()), "[none]");
+    }
+
+    const FIRST: &str = "036693576fe549c7d3e9647e77bf965879efd1759f42e40a1c1061b6b7f8a4261b";
+    const SECOND: &str = "028e04267ce267bfbeb658b6f1dd2336e06491edea61d29786700ef58909b1bb6b";
+    const ABOVE_P: &str = "02ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
+
+    #[test]
+    fn alipay_values_that_cannot_be_are_refused_with_what_is_allowed() {
+        for (from, to, says) in [
+            ("card_types", "card_type", "`card_type`"),
+            ("key_id = 1", "id = 1", "`id`"),
+            ("key_id = 1", "key_id = 256", "256"),
+            ("key_id = 1", "key_id = 7", "key_id 7 was given before"),
+            ("\"secp256k1\"", "\"p256\"", "`secp256k1` or `sm2`"),
+            // An X may be on both curves; ff… is above p on both.
+            (FIRST, ABOVE_P, "key_id 1: public_key: expected a compressed point on the algorithm's curve"),
+            (SECOND, ABOVE_P, "key_id 7: public_key: expected a compressed point on the algorithm's curve"),
+            ("\"0366", "\"0566", "key_id 1: public_key: expected a compressed point"),
+            ("\"0366", "\"66", "key_id 1: public_key: expected 33 bytes"),
+            ("[\"TJ000001\"]", "[]", "alipay.card_types is empty"),
+            ("\"TJ000001\"", "\"TJ00001\"", "8 ASCII characters"),
+            ("\"TJ000001\"", "\"TJ0000é\"", "8 ASCII characters"),
+            ("[\"5401\"]", "[\"5401\", \"5401\"]", "5401 overlaps"),
+            ("[\"5401\"]", "[\"5401\", \"54\"]", "54 overlaps"),
+            ("[\"5401\"]", "[\"\"]", "1 to 8 bytes"),
+            ("[\"5401\"]", "[\"540101010101010101\"]", "1 to 8 bytes"),
+            ("[\"5401\"]", "[\"T1\"]", "hexadecimal"),
+            ("[\"5401\"]", "[\"81\"]", "must not begin with 80 to ff"),
+            ("[\"5401\"]", "[\"0201\"]", "must not begin with 02"),
+        ] {
+            assert!(ALIPAY.contains(from), "{from}");
+            let refusal = with(&ALIPAY.replace(from, to)).unwrap_err();
+            assert!(refusal.contains(says), "{to}: {refusal}");
+        }
+        let keyless = ALIPAY.split("[[alipay.keys]]").next().unwrap();
+        assert!(with(keyless).unwrap_err().contains("keys"));
+        assert!(with(&format!("{keyless}keys = []")).unwrap_err().contains("alipay.keys is empty"));
     }
 
     #[test]

@@ -3,59 +3,68 @@
 
 mod common;
 
-use common::{Everything, mot, mot_cases, open, vectors_dir};
-use ridegate_adapters::{CodeError, NoMemory, Partners, RideCode};
+use common::{Everything, FILES, cases, file, open, vectors_dir};
+use ridegate_adapters::{
+    CodeError, FUTURE_SKEW_S, MAX_VALIDITY_S, NoMemory, Partners, RideCode,
+    alipay::{IssuerAlgorithm, PublishedKey},
+};
 use serde_json::{Value, json};
 
 fn outcome(result: Result<RideCode, CodeError>) -> Value {
     match result {
         Err(error) => json!({ "error": error.name() }),
-        Ok(code) => json!({ "code": {
-            "partner": code.partner.as_str(),
-            "format": code.format,
-            "issuer": code.issuer.to_string(),
-            "platform": code.platform.to_string(),
-            "account": code.account.expose(),
-            "generated_at": code.generated_at.0,
-            "expires_at": code.expires_at.0,
-            "authorized_until": code.authorized_until.0,
-        }}),
+        Ok(code) => {
+            let mut shown = json!({
+                "partner": code.partner.as_str(),
+                "format": code.format,
+                "account": code.medium.account().expose(),
+                "generated_at": code.generated_at.0,
+                "expires_at": code.expires_at.0,
+                "authorized_until": code.authorized_until.0,
+            });
+            for (name, digits) in [("issuer", code.medium.issuer()), ("platform", code.platform)] {
+                if let Some(digits) = digits {
+                    shown[name] = digits.to_string().into();
+                }
+            }
+            json!({ "code": shown })
+        }
     }
 }
 
 #[test]
-fn every_mot_case_gives_exactly_what_it_expects() {
+fn every_case_gives_exactly_what_it_expects() {
     let partners = Partners::shipped().unwrap();
-    let cases = mot_cases();
-    assert_eq!(cases.len(), 59);
-    for case in cases {
-        assert_eq!(
-            outcome(open(&partners, &case.payload, case.now, &NoMemory)),
-            case.expect,
-            "{}",
-            case.name
-        );
+    for (format, count) in FILES {
+        let cases = cases(format);
+        assert_eq!(cases.len(), count);
+        for case in cases {
+            let got = outcome(open(&partners, &case.payload, case.now, &NoMemory));
+            assert_eq!(got, case.expect, "{format}: {}", case.name);
+        }
     }
 }
 
 #[test]
 fn remembering_issuer_levels_changes_no_answer() {
     let partners = Partners::shipped().unwrap();
-    let memory = Everything::default();
-    for round in 0..2 {
-        for case in mot_cases() {
-            let got = outcome(open(&partners, &case.payload, case.now, &memory));
-            assert_eq!(got, case.expect, "round {round}: {}", case.name);
+    for (format, count) in FILES {
+        let memory = Everything::default();
+        for round in 0..2 {
+            for case in cases(format) {
+                let got = outcome(open(&partners, &case.payload, case.now, &memory));
+                assert_eq!(got, case.expect, "round {round}: {}", case.name);
+            }
         }
+        let remembered = memory.0.lock().unwrap().len();
+        assert!((1..count).contains(&remembered), "{format}: {remembered}");
     }
-    let remembered = memory.0.lock().unwrap().len();
-    assert!((1..59).contains(&remembered), "{remembered}");
 }
 
 #[test]
-fn what_ships_trusts_exactly_what_the_cases_were_made_with() {
+fn what_ships_trusts_exactly_what_the_mot_cases_were_made_with() {
     let partners = Partners::shipped().unwrap();
-    let file = mot();
+    let file = file("mot");
     let mut expected: Vec<_> = file["trust"]["partners"].as_array().unwrap().clone();
     let mut shipped: Vec<_> = partners
         .iter()
@@ -74,6 +83,37 @@ fn what_ships_trusts_exactly_what_the_cases_were_made_with() {
     for root in file["trust"]["roots"].as_array().unwrap() {
         assert!(trust.contains(root["record"].as_str().unwrap()));
     }
+}
+
+#[test]
+fn what_ships_trusts_exactly_what_the_alipay_cases_were_made_with() {
+    let partners = Partners::shipped().unwrap();
+    let key = |key: &PublishedKey| {
+        let (algorithm, curve) = match key.algorithm() {
+            IssuerAlgorithm::Secp256k1 => (1, "secp256k1"),
+            IssuerAlgorithm::Sm2 => (2, "sm2"),
+        };
+        json!({ "key_id": key.id(), "algorithm": algorithm, "curve": curve, "public_key": hex::encode(key.as_bytes()) })
+    };
+    let shipped: serde_json::Map<_, _> = partners
+        .iter()
+        .filter_map(|profile| {
+            let issuing = profile.alipay.as_ref()?;
+            let mut shown = json!({
+                "keys": issuing.keys().iter().map(key).collect::<Vec<_>>(),
+                "card_types": issuing.card_types().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            });
+            match issuing.prefixes() {
+                [none] if none.is_empty() => shown["prefix"] = "".into(),
+                some => shown["prefixes"] = some.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
+            }
+            Some((profile.id.to_string(), shown))
+        })
+        .collect();
+    let mut expected = file("alipay")["trust"].as_object().unwrap().clone();
+    assert_eq!(expected.remove("max_validity_s"), Some(MAX_VALIDITY_S.into()));
+    assert_eq!(expected.remove("future_skew_s"), Some(FUTURE_SKEW_S.into()));
+    assert_eq!(shipped, expected);
 }
 
 #[test]

@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::Context;
 use jiff::{Timestamp, tz};
-use ridegate_adapters::mot::MAX_VALIDITY_S;
+use ridegate_adapters::MAX_VALIDITY_S;
 use ridegate_sim::{
     mint::{Flaw, Mint, Order},
     picture,
-    riders::{self, Rider},
+    riders::Rider,
     site::Site,
 };
 
@@ -38,8 +38,8 @@ pub(crate) struct Arguments {
     /// Which of the riders of that kind; after the last comes the first again.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "account")]
     turn: usize,
-    /// An account of your own instead: 20 digits.
-    #[arg(long, value_name = "DIGITS", conflicts_with = "rider")]
+    /// An account of your own instead: 20 digits, or a user id of 16 characters where the partner has those.
+    #[arg(long, value_name = "ACCOUNT", conflicts_with = "rider")]
     account: Option<String>,
     /// How long the code lives.
     #[arg(long, value_name = "SECONDS", default_value_t = MAX_VALIDITY_S, value_parser = clap::value_parser!(u16).range(1..))]
@@ -84,10 +84,7 @@ fn make(arguments: &Arguments) -> Result<(), Stop> {
     })?;
     let order = Order {
         partner,
-        account: arguments
-            .account
-            .clone()
-            .unwrap_or_else(|| riders::account(partner, arguments.rider, arguments.turn)),
+        account: arguments.account(&mint, partner)?,
         validity: arguments.validity,
         at,
         flaw: arguments.flaws.flaw(),
@@ -114,9 +111,6 @@ fn make(arguments: &Arguments) -> Result<(), Stop> {
 impl Arguments {
     /// What can be refused without looking anywhere.
     fn check(&self) -> Result<(), Stop> {
-        if self.account.as_ref().is_some_and(|account| !is_account(account)) {
-            return Err(Stop::usage("--account: expected 20 digits"));
-        }
         if self.out.as_deref().is_some_and(|out| !is_png(out)) {
             return Err(Stop::usage("--out: expected a name that ends in .png"));
         }
@@ -134,6 +128,15 @@ impl Arguments {
             (None, Some(seed), Some(at)) => Ok((seed, at)),
             (None, ..) => Err(Stop::usage("which city? Expected --city DIR, or --seed N and --at TIME")),
         }
+    }
+
+    fn account(&self, mint: &Mint, partner: usize) -> Result<String, Stop> {
+        let Some(account) = &self.account else {
+            return Ok(mint.account(partner, self.rider, self.turn)?);
+        };
+        let shows = mint.shows(partner)?;
+        let fits = shows.is_account(account).then(|| account.clone());
+        fits.ok_or_else(|| Stop::usage(format!("--account: {}", shows.account_rule())))
     }
 
     fn whose(&self) -> String {
@@ -172,10 +175,6 @@ fn time(text: &str) -> Result<Timestamp, Stop> {
     time.filter(carried).ok_or_else(|| {
         Stop::usage("--at: expected a time from 1970 to 2105, such as 2022-06-15T12:00:00+08:00")
     })
-}
-
-fn is_account(text: &str) -> bool {
-    text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_png(path: &Path) -> bool {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::{RideCode, mot::FUTURE_SKEW_S};
+use ridegate_adapters::{FUTURE_SKEW_S, RideCode};
 use uuid::Uuid;
 
 use crate::{
@@ -89,8 +89,8 @@ impl Claims {
             Use::Claim,
             &[
                 code.partner.as_str().as_bytes(),
-                code.issuer.as_bytes(),
-                code.account.expose().as_bytes(),
+                code.medium.issuer_bytes(),
+                code.medium.account().expose().as_bytes(),
                 &code.generated_at.0.to_be_bytes(),
                 way,
             ],

@@ -8,7 +8,7 @@ use chacha20poly1305::{
 };
 use hmac::{Hmac, Mac};
 use rand::Rng;
-use ridegate_adapters::{Account, Bcd8, PartnerId};
+use ridegate_adapters::{Medium, PartnerId};
 use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 use thiserror::Error;
@@ -119,10 +119,14 @@ impl Keyring {
         finish(mac.clone(), parts)
     }
 
-    /// A link's key: (partner, kind, issuer, account).
-    pub fn link_key(&self, partner: &PartnerId, issuer: Bcd8, account: &Account) -> Pseudonym {
-        let parts: [&[u8]; 4] =
-            [partner.as_str().as_bytes(), b"mot", issuer.as_bytes(), account.expose().as_bytes()];
+    /// A link's key: (partner, kind, issuer, account). The issuer is empty where the partner is the issuer.
+    pub fn link_key(&self, partner: &PartnerId, medium: &Medium) -> Pseudonym {
+        let parts: [&[u8]; 4] = [
+            partner.as_str().as_bytes(),
+            medium.kind().as_bytes(),
+            medium.issuer_bytes(),
+            medium.account().expose().as_bytes(),
+        ];
         self.pseudonym(Use::Link, &parts)
     }
 
@@ -174,6 +178,8 @@ fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> Pseudonym {
 
 #[cfg(test)]
 mod tests {
+    use ridegate_adapters::Account;
+
     use super::*;
 
     const PLACE: Pseudonym = Pseudonym([7; 32]);
@@ -199,6 +205,22 @@ mod tests {
         assert_ne!(name, keys.pseudonym(Use::Link, &[b"a", b"bc"]));
         assert_ne!(name, keys.pseudonym(Use::Person, &[b"ab", b"c"]));
         assert_ne!(name, Keyring::new(&[2; 32]).pseudonym(Use::Link, &[b"ab", b"c"]));
+    }
+
+    /// What is in registries was written under these names.
+    #[test]
+    fn a_links_name_is_made_of_partner_kind_issuer_and_account() {
+        let keys = Keyring::new(&[1; 32]);
+        let partner = PartnerId::new("alipay").unwrap();
+        let account = || Account::new("2088000000000001");
+        let mot = Medium::MotCode { issuer: "50023301".parse().unwrap(), account: account() };
+        let own = Medium::AlipayCode { user: account() };
+        let of_parts = |kind: &[u8], issuer: &[u8]| {
+            keys.pseudonym(Use::Link, &[b"alipay", kind, issuer, b"2088000000000001"])
+        };
+        assert_eq!(keys.link_key(&partner, &mot), of_parts(b"mot", &[0x50, 0x02, 0x33, 0x01]));
+        assert_eq!(keys.link_key(&partner, &own), of_parts(b"alipay", b""));
+        assert_ne!(keys.link_key(&partner, &own), keys.link_key(&PartnerId::new("x").unwrap(), &own));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ridegate_adapters::{Account, Bcd8, PartnerId};
+use ridegate_adapters::{Medium, PartnerId};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -28,8 +28,8 @@ pub struct LinkRequest {
     pub partner: PartnerId,
     /// The caller's key for it.
     pub idempotency_key: Redacted,
-    /// The accounts: (issuer, account).
-    pub accounts: Vec<(Bcd8, Account)>,
+    /// The accounts.
+    pub media: Vec<Medium>,
     /// From the authority's consent step.
     pub authorization_code: Redacted,
     /// What the rider agreed to.
@@ -116,13 +116,8 @@ impl Linking {
     }
 
     /// Withdraws a link; tells whether there was one. In force when this returns.
-    pub async fn unlink(
-        &self,
-        partner: &PartnerId,
-        issuer: Bcd8,
-        account: &Account,
-    ) -> Result<bool, LinkingError> {
-        let key = self.keys.link_key(partner, issuer, account);
+    pub async fn unlink(&self, partner: &PartnerId, medium: &Medium) -> Result<bool, LinkingError> {
+        let key = self.keys.link_key(partner, medium);
         self.change("unlink", vec![key], async move |registry| registry.unlink(&key).await).await
     }
 
@@ -130,10 +125,9 @@ impl Linking {
     pub async fn get(
         &self,
         partner: &PartnerId,
-        issuer: Bcd8,
-        account: &Account,
+        medium: &Medium,
     ) -> Result<Option<LinkRecord>, LinkingError> {
-        let key = self.keys.link_key(partner, issuer, account);
+        let key = self.keys.link_key(partner, medium);
         Ok(self.timed("get", self.registry.get(&key)).await?)
     }
 
@@ -173,9 +167,8 @@ impl Linking {
     }
 
     fn order(&self, request: &LinkRequest) -> LinkOrder {
-        let LinkRequest { partner, accounts, consent, channel, .. } = request;
-        let keys: Vec<_> =
-            accounts.iter().map(|(issuer, account)| self.keys.link_key(partner, *issuer, account)).collect();
+        let LinkRequest { partner, media, consent, channel, .. } = request;
+        let keys: Vec<_> = media.iter().map(|medium| self.keys.link_key(partner, medium)).collect();
         let granted_at = consent.granted_at.as_nanosecond().to_be_bytes();
         let channel_bytes = channel.to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![
@@ -202,6 +195,8 @@ impl Linking {
 
 #[cfg(test)]
 mod tests {
+    use ridegate_adapters::Account;
+
     use super::*;
 
     #[test]
@@ -210,7 +205,13 @@ mod tests {
         let request = LinkRequest {
             partner: PartnerId::new("yikatong").unwrap(),
             idempotency_key: words("canary-key"),
-            accounts: vec![("99990001".parse().unwrap(), Account::new("canary-account"))],
+            media: vec![
+                Medium::MotCode {
+                    issuer: "99990001".parse().unwrap(),
+                    account: Account::new("canary-account"),
+                },
+                Medium::AlipayCode { user: Account::new("canary-user") },
+            ],
             authorization_code: words("canary-code"),
             consent: Consent {
                 wording_version: "1".into(),

@@ -12,14 +12,14 @@ use anyhow::{Context, Result, bail};
 use jiff::SignedDuration;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use ridegate_adapters::mot::MAX_VALIDITY_S;
+use ridegate_adapters::MAX_VALIDITY_S;
 use ridegate_gateway::{
     app::{Running, Settings},
     clock::Clock,
     config::ConfigFile,
 };
 use ridegate_proto::partner::v1::{
-    Channel as LinkChannel, Consent, LinkResult, LinkRiderRequest, Medium, MediumKind,
+    Channel as LinkChannel, Consent, LinkResult, LinkRiderRequest, Medium,
     partner_service_client::PartnerServiceClient,
 };
 use tempfile::TempDir;
@@ -29,12 +29,11 @@ use tonic::transport::Channel;
 use crate::{
     authority::Authority,
     gates::{BUS, GATES, Gate, METRO},
-    issuing::{Key, Phone, Terms},
     pki::{Files, Pki},
     progress::progress,
     riders::{self, RIDERS, Rider, wire},
     site::Site,
-    trust::Trust,
+    trust::{Phone, Trust},
 };
 
 /// Where the city's clock stands when it starts: inside the 72-hour window.
@@ -50,8 +49,6 @@ pub struct City {
     pub(crate) gateway: Running,
     pub(crate) clock: Clock,
     pub(crate) partners: Vec<String>,
-    /// Signs what no issuer vouched for.
-    pub(crate) forger: Key,
     /// Phones of issuers whom no trusted root has certified, one a partner.
     pub(crate) outsiders: Vec<Phone>,
     riders: HashMap<(usize, Rider), Vec<Commuter>>,
@@ -91,10 +88,9 @@ impl City {
             callers: connect(&pki, gateway.address(), &trust)?,
             gateway,
             partners: trust.partners().map(|(id, _)| id.to_owned()).collect(),
-            forger: Key::generate(&mut rng)?,
             outsiders: outsiders(&clock, &mut rng)?,
             riders: settle(&trust, &clock, &mut rng)?,
-            visitor: commuter(&trust, 0, riders::numbered(0), MAX_VALIDITY_S, &clock, &mut rng)?,
+            visitor: commuter(&trust, 0, 0, MAX_VALIDITY_S, &clock, &mut rng)?,
             clock,
             authority,
             folder,
@@ -164,7 +160,7 @@ impl City {
         let room = Arc::new(Semaphore::new(LINKS_AT_ONCE));
         let mut tasks: JoinSet<Result<()>> = JoinSet::new();
         for (position, rider, commuter) in riders {
-            let (partner, issuing) = trust.partners().nth(position).context("no such partner")?;
+            let (partner, shows) = trust.partners().nth(position).context("no such partner")?;
             let now = self.clock.now();
             let (subject, code) =
                 (format!("subject-{}", commuter.account), format!("code-{}", commuter.account));
@@ -172,7 +168,7 @@ impl City {
             if let Some(facts) = rider.facts(now) {
                 self.authority.set(&subject, facts);
             }
-            let request = link_request(&issuing.issuer.to_string(), &commuter.account, code, wire(now));
+            let request = link_request(shows.medium(&commuter.account), code, wire(now));
             let channel = self.channel(&format!("urn:ridegate:partner:{partner}"))?;
             let (mut client, progress) = (PartnerServiceClient::new(channel), progress.clone());
             let turn = Arc::clone(&room).acquire_owned().await?;
@@ -246,7 +242,7 @@ fn settle(
     for position in 0..trust.partners().count() {
         for (rider, count) in RIDERS {
             let commuters = (0..count).map(|turn| {
-                commuter(trust, position, riders::account(position, rider, turn), VALIDITY_S, clock, rng)
+                commuter(trust, position, riders::number(position, rider, turn), VALIDITY_S, clock, rng)
             });
             settled.insert((position, rider), commuters.collect::<Result<_>>()?);
         }
@@ -257,40 +253,30 @@ fn settle(
 /// Issuers of the same numbers, certified by a root that nobody trusts.
 fn outsiders(clock: &Clock, rng: &mut ChaCha20Rng) -> Result<Vec<Phone>> {
     let forged = Trust::new(rng)?;
-    let phones = (0..forged.partners().count())
-        .map(|position| commuter(&forged, position, riders::numbered(0), VALIDITY_S, clock, rng));
+    let phones =
+        (0..forged.partners().count()).map(|position| commuter(&forged, position, 0, VALIDITY_S, clock, rng));
     phones.map(|commuter| Ok(commuter?.phone)).collect()
 }
 
 fn commuter(
     trust: &Trust,
     partner: usize,
-    account: String,
+    number: usize,
     validity: u16,
     clock: &Clock,
     rng: &mut ChaCha20Rng,
 ) -> Result<Commuter> {
-    let (_, issuing) = trust.partners().nth(partner).context("no such partner")?;
-    let terms = Terms {
-        account,
-        platform: issuing.platform.to_string(),
-        authorized_until: u32::try_from(clock.unix_seconds().0)? + 86_400,
-        validity,
-        account_type: 1,
-        custom: Vec::new(),
-    };
-    let phone = trust.issuer(&issuing.issuer.to_string())?.authorise(Key::generate(rng)?, &terms)?;
-    Ok(Commuter { phone, account: terms.account, last_code: Mutex::new(0) })
+    let (_, shows) = trust.partners().nth(partner).context("no such partner")?;
+    let account = shows.account(number);
+    let authorized_until = u32::try_from(clock.unix_seconds().0)? + 86_400;
+    let phone = shows.authorise(&account, authorized_until, validity, rng)?;
+    Ok(Commuter { phone, account, last_code: Mutex::new(0) })
 }
 
-fn link_request(issuer: &str, account: &str, code: String, now: prost_types::Timestamp) -> LinkRiderRequest {
+fn link_request(medium: Medium, code: String, now: prost_types::Timestamp) -> LinkRiderRequest {
     LinkRiderRequest {
-        idempotency_key: format!("link-{account}"),
-        media: vec![Medium {
-            kind: MediumKind::MotCode.into(),
-            issuer: issuer.into(),
-            account: account.into(),
-        }],
+        idempotency_key: format!("link-{}", medium.account),
+        media: vec![medium],
         authorization_code: code,
         consent: Some(Consent {
             wording_version: "2022-06".into(),

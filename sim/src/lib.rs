@@ -1,6 +1,7 @@
 //! A city to try the gateway in: phones that sign fresh codes, a health authority, partners that link riders,
 //! validators that tap. It mints ride codes, so a production build leaves it out.
 
+pub mod alipay;
 pub mod authority;
 pub mod city;
 pub mod demo;

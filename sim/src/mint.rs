@@ -1,13 +1,13 @@
 //! Codes of a seed's city, made outside of it: a seed gives the same root, issuers and accounts every time.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
 use crate::{
-    issuing::{Key, Terms},
-    trust::Trust,
+    riders::{self, Rider},
+    trust::{Shows, Trust},
 };
 
 /// How long after its end an expired code is shown, in seconds.
@@ -24,7 +24,7 @@ pub struct Mint {
 pub struct Order {
     /// The partner's position among [`Mint::partners`].
     pub partner: usize,
-    /// 20 digits.
+    /// As the partner has them: 20 digits, or a user id of 16 ASCII characters.
     pub account: String,
     /// How long it lives, in seconds.
     pub validity: u16,
@@ -64,28 +64,31 @@ impl Mint {
         self.trust.partners().map(|(partner, _)| partner)
     }
 
-    /// Makes a code. Refuses a partner the city does not have, an account that is not 20 digits, and a time that a code
+    /// What riders of the partner at this position show.
+    pub fn shows(&self, partner: usize) -> Result<Shows<'_>> {
+        Ok(self.trust.partners().nth(partner).context("no such partner")?.1)
+    }
+
+    /// The account of the rider of this kind whose `turn` it is with the partner at this position.
+    pub fn account(&self, partner: usize, rider: Rider, turn: usize) -> Result<String> {
+        Ok(self.shows(partner)?.account(riders::number(partner, rider, turn)))
+    }
+
+    /// Makes a code. Refuses a partner the city does not have, an account that partner cannot have, and a time that a code
     /// cannot carry: before 1970 or after 2105.
     pub fn code(&self, order: &Order) -> Result<Minted> {
-        let (_, issuing) = self.trust.partners().nth(order.partner).context("no such partner")?;
+        let shows = self.shows(order.partner)?;
+        ensure!(shows.is_account(&order.account), "{}", shows.account_rule());
         let shown_at = u32::try_from(order.at.as_second()).context("a time that a code cannot carry")?;
         let generated_at = match order.flaw {
             Some(Flaw::Expired) => shown_at.saturating_sub(u32::from(order.validity) + TOO_LATE_S),
             _ => shown_at,
         };
-        let terms = Terms {
-            account: order.account.clone(),
-            platform: issuing.platform.to_string(),
-            authorized_until: shown_at.checked_add(86_400).context("a time that a code cannot carry")?,
-            validity: order.validity,
-            account_type: 1,
-            custom: Vec::new(),
-        };
-        let mut rng = self.rng_of(&order.account)?;
-        let phone =
-            self.trust.issuer(&issuing.issuer.to_string())?.authorise(Key::generate(&mut rng)?, &terms)?;
+        let authorized_until = shown_at.checked_add(86_400).context("a time that a code cannot carry")?;
+        let mut rng = self.rng_of(&order.account);
+        let phone = shows.authorise(&order.account, authorized_until, order.validity, &mut rng)?;
         let mut code = match order.flaw {
-            Some(Flaw::Forged) => phone.forged(&Key::generate(&mut rng)?, generated_at)?,
+            Some(Flaw::Forged) => phone.forged(generated_at, &mut rng)?,
             _ => phone.code(generated_at)?,
         };
         if order.flaw == Some(Flaw::Damaged) {
@@ -97,25 +100,26 @@ impl Mint {
     }
 
     /// An account has the same phone every time, so that the same second's code is the same code.
-    fn rng_of(&self, account: &str) -> Result<ChaCha20Rng> {
-        let account: u128 = account.parse().ok().context("expected an account of 20 digits")?;
+    fn rng_of(&self, account: &str) -> ChaCha20Rng {
         let mut seed = [0; 32];
-        let (city, person) = seed.split_at_mut(16);
-        city.copy_from_slice(&u128::from(self.seed).to_be_bytes());
-        person.copy_from_slice(&account.to_be_bytes());
-        Ok(ChaCha20Rng::from_seed(seed))
+        let bytes = self.seed.to_be_bytes().into_iter().chain(account.bytes());
+        seed.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
+        ChaCha20Rng::from_seed(seed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::riders::{Rider, account};
+
+    fn account(turn: usize) -> String {
+        Mint::new(7).unwrap().account(5, Rider::Healthy, turn).unwrap()
+    }
 
     fn order(flaw: Option<Flaw>) -> Order {
         Order {
             partner: 5,
-            account: account(5, Rider::Healthy, 0),
+            account: account(0),
             validity: 1200,
             at: "2022-06-15T12:00:00+08:00".parse().unwrap(),
             flaw,
@@ -127,7 +131,7 @@ mod tests {
         let code = |seed, order: &Order| Mint::new(seed).unwrap().code(order).unwrap().code;
         assert_eq!(code(7, &order(None)), code(7, &order(None)));
         assert_ne!(code(7, &order(None)), code(8, &order(None)));
-        let somebody_else = Order { account: account(5, Rider::Healthy, 1), ..order(None) };
+        let somebody_else = Order { account: account(1), ..order(None) };
         assert_ne!(code(7, &order(None)), code(7, &somebody_else));
     }
 

@@ -39,19 +39,14 @@ pub(crate) const RIDERS: [(Rider, usize); 8] = [
     (Rider::Unlinked, 6),
 ];
 
-/// The account, 20 digits, of the rider of this kind whose `turn` it is with the partner at this position of the
-/// city's. Turns begin again when every rider of the kind has had one.
-pub fn account(partner: usize, rider: Rider, turn: usize) -> String {
+/// The number of the rider of this kind whose `turn` it is with the partner at this position of the city's. Turns begin
+/// again when every rider of the kind has had one.
+pub fn number(partner: usize, rider: Rider, turn: usize) -> usize {
     let each: usize = RIDERS.iter().map(|(_, count)| count).sum();
     let before: usize = RIDERS.iter().take_while(|(kind, _)| *kind != rider).map(|(_, count)| count).sum();
     let count = RIDERS.iter().find(|(kind, _)| *kind == rider).map_or(1, |(_, count)| *count);
     // The city's visitor is number 0.
-    numbered(1 + partner * each + before + turn % count)
-}
-
-/// The account of the rider of this number, 20 digits.
-pub(crate) fn numbered(number: usize) -> String {
-    format!("3104{number:016}")
+    1 + partner * each + before + turn % count
 }
 
 impl Rider {
@@ -129,19 +124,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rider_of_the_city_has_an_account_of_its_own() {
-        let mut accounts = HashSet::new();
-        for partner in 0..6 {
+    fn every_rider_of_the_city_has_a_number_of_its_own() {
+        let mut numbers = HashSet::new();
+        for partner in 0..7 {
             for (rider, count) in RIDERS {
                 for turn in 0..count {
-                    let account = account(partner, rider, turn);
-                    assert_eq!(account.len(), 20);
-                    assert!(accounts.insert(account), "{partner} {rider} {turn}");
+                    let number = number(partner, rider, turn);
+                    assert!(numbers.insert(number), "{partner} {rider} {turn}");
                 }
-                assert_eq!(account(partner, rider, count), account(partner, rider, 0), "turns begin again");
+                assert_eq!(number(partner, rider, count), number(partner, rider, 0), "turns begin again");
             }
         }
-        assert!(!accounts.contains(&numbered(0)), "the visitor's");
+        assert!(!numbers.contains(&0), "the visitor's");
     }
 
     #[test]

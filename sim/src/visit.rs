@@ -68,7 +68,8 @@ impl Visit {
                 commuter.phone.code(ran_out)
             }
             Story::ForgesPhone => {
-                commuter.phone.forged(&self.city.forger, commuter.next_second(clock).await?)
+                let second = commuter.next_second(clock).await?;
+                commuter.phone.forged(second, &mut ChaCha20Rng::seed_from_u64(self.noise))
             }
             Story::ForgesIssuer => {
                 let outsider =

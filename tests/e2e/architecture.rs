@@ -141,9 +141,14 @@ fn nothing_that_mints_codes_is_needed_by_the_gateway() {
 }
 
 #[test]
-fn what_verifies_signatures_is_one_small_file() {
+fn what_verifies_signatures_is_in_two_small_places() {
     assert_eq!(naming("adapters/src", &["use sm2::", "sm2::dsa"]), ["adapters/src/sm2.rs"]);
-    assert_eq!(naming("gateway/src", &["use sm2"]), Vec::<String>::new());
+    let ecdsa = ["use ::ecdsa", "::ecdsa::Ecdsa", "k256::", "elliptic_curve::", "primeorder::", "sha1::"];
+    assert_eq!(
+        naming("adapters/src", &ecdsa),
+        ["adapters/src/ecdsa/mod.rs", "adapters/src/ecdsa/secp192k1.rs", "adapters/src/ecdsa/tests.rs"]
+    );
+    assert_eq!(naming("gateway/src", &["use sm2", "use ecdsa", "k256", "sha1::"]), Vec::<String>::new());
 }
 
 #[test]

@@ -13,7 +13,9 @@ use ridegate_proto::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::house::{GATE, House, ISSUER, digits, identified, link_request, medium, request, said};
+use crate::house::{
+    GATE, House, ISSUER, alipay_medium, digits, identified, link_request, medium, request, said,
+};
 
 #[track_caller]
 fn names(status: &Status, field: &str) {
@@ -151,6 +153,27 @@ async fn a_link_with_an_unusable_field_is_told_which_and_never_what() {
         }
     }
     assert!(!house.is_linked("yikatong", 1).await.unwrap());
+    let alipay = |change: fn(&mut Medium)| {
+        let mut bad = alipay_medium(1);
+        change(&mut bad);
+        LinkRiderRequest { media: vec![alipay_medium(2), bad], ..good.clone() }
+    };
+    let cases = [
+        ("yikatong", alipay(|_| {}), "media[0].kind"),
+        ("alipay", alipay(|medium| medium.issuer = ISSUER.into()), "media[1].issuer"),
+        ("alipay", alipay(|medium| medium.account.truncate(15)), "media[1].account"),
+        ("alipay", alipay(|medium| medium.account.push('1')), "media[1].account"),
+        ("alipay", alipay(|medium| medium.account = "支付宝支付2".into()), "media[1].account"),
+        ("alipay", alipay(|medium| medium.account = alipay_medium(2).account), "media[1]"),
+        ("tianjin-metro", LinkRiderRequest { media: vec![medium(1)], ..good.clone() }, "media[0].issuer"),
+    ];
+    for (partner, bad, field) in cases {
+        let status = house.link(partner, bad).await.unwrap_err();
+        names(&status, field);
+        for value in ["2088", ISSUER, "支付"] {
+            assert!(!format!("{status:?}").contains(value), "{status:?}");
+        }
+    }
     let mut client = PartnerServiceClient::new(house.channel.clone());
     let nothing = identified("urn:ridegate:partner:yikatong", UnlinkRiderRequest { medium: None });
     names(&client.unlink_rider(nothing).await.unwrap_err(), "medium");

@@ -34,7 +34,7 @@ use ridegate_sim::{
     issuing::{Key, Phone, Terms},
     pki::{Files, Pki},
     riders::{Rider, wire},
-    trust::Trust,
+    trust::{Phone as AnyPhone, Trust},
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tempfile::TempDir;
@@ -272,6 +272,13 @@ impl House {
         self.trust.issuer(ISSUER).unwrap().authorise(Key::generate(&mut rng).unwrap(), &terms).unwrap()
     }
 
+    /// A phone that shows Alipay codes of this user id, with a partner that has those.
+    pub fn alipay_phone(&self, partner: &str, user: &str) -> AnyPhone {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let shows = self.trust.partner(partner).unwrap();
+        shows.authorise(user, self.now() + 2 * 86_400, 1200, &mut rng).unwrap()
+    }
+
     pub fn now(&self) -> u32 {
         self.clock.unix_seconds().0.try_into().unwrap()
     }
@@ -391,6 +398,14 @@ pub fn subject(account: u64) -> String {
 
 pub fn medium(account: u64) -> Medium {
     Medium { kind: MediumKind::MotCode.into(), issuer: ISSUER.into(), account: digits(account) }
+}
+
+pub fn user_id(account: u64) -> String {
+    format!("2088{account:012}")
+}
+
+pub fn alipay_medium(account: u64) -> Medium {
+    Medium { kind: MediumKind::AlipayCode.into(), issuer: String::new(), account: user_id(account) }
 }
 
 pub fn link_request(account: u64) -> LinkRiderRequest {

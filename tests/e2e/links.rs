@@ -1,11 +1,13 @@
 //! Linking, as partners live it.
 
-use ridegate_proto::partner::v1::{LinkResult, LinkRiderRequest, Medium};
-use ridegate_sim::{authority::Mood, riders::Rider};
+use ridegate_proto::partner::v1::{
+    LinkResult, LinkRiderRequest, Medium, UnlinkRiderRequest, partner_service_client::PartnerServiceClient,
+};
+use ridegate_sim::{authority::Mood, riders::Rider, trust::Phone as AnyPhone};
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::house::{House, link_request, medium, said, subject};
+use crate::house::{House, alipay_medium, link_request, medium, said, subject, user_id};
 
 #[tokio::test]
 async fn a_link_is_in_force_at_once_and_so_is_its_withdrawal() {
@@ -21,7 +23,7 @@ async fn a_link_is_in_force_at_once_and_so_is_its_withdrawal() {
 
 #[tokio::test]
 async fn a_link_says_when_where_and_on_what_consent() {
-    use ridegate_proto::partner::v1::{GetLinkRequest, partner_service_client::PartnerServiceClient};
+    use ridegate_proto::partner::v1::GetLinkRequest;
     let house = House::open().await;
     house.settle(1, Rider::Healthy).await;
     let request = GetLinkRequest { medium: Some(medium(1)) };
@@ -107,6 +109,62 @@ async fn a_partner_touches_only_its_own() {
     let on_the_bus = house.phone_on(1, "99990002");
     let answer = house.tap(house.fresh(&on_the_bus)).await;
     assert_eq!((said(&answer).as_str(), answer.partner.as_str()), ("INSPECT NOT_LINKED", "beijing-bus"));
+}
+
+/// Shows the code of a second before now.
+async fn shows(house: &House, phone: &AnyPhone, before: u32) -> (String, String) {
+    let answer = house.tap(phone.code(house.now() - before).unwrap()).await;
+    (said(&answer), answer.partner)
+}
+
+#[tokio::test]
+async fn an_alipay_rider_links_a_mot_account_and_a_user_id_in_one_step() {
+    let house = House::open().await;
+    let (own, mot) = (house.alipay_phone("alipay", &user_id(1)), house.phone_on(1, "50023301"));
+    let unlinked = ("INSPECT NOT_LINKED".to_owned(), "alipay".to_owned());
+    assert_eq!(shows(&house, &own, 0).await, unlinked);
+    house.authority.set(&subject(1), Rider::Healthy.facts(house.clock.now()).unwrap());
+    house.authority.authorise("code-1", &subject(1));
+    let both = LinkRiderRequest { media: vec![medium(1), alipay_medium(1)], ..link_request(1) };
+    assert_eq!(house.link("alipay", both.clone()).await.unwrap().result(), LinkResult::Linked);
+    assert_eq!(house.link("alipay", both).await.unwrap().result(), LinkResult::Linked, "a repeat");
+    assert_eq!(shows(&house, &own, 1).await.0, "ALLOW HEALTH_OK");
+    assert_eq!(said(&house.tap(house.fresh(&mot)).await), "ALLOW HEALTH_OK");
+    // Another rider is not linked by that, nor is this one with another partner.
+    let stranger = house.alipay_phone("alipay", &user_id(2));
+    assert_eq!(shows(&house, &stranger, 0).await, unlinked);
+    let elsewhere = house.alipay_phone("tianjin-metro", &user_id(1));
+    assert_eq!(shows(&house, &elsewhere, 0).await.0, "INSPECT NOT_LINKED");
+    // What was shown at one gate is a replay at the next, behind whatever signature.
+    let again = own.code(house.now() - 1).unwrap();
+    let next = "urn:ridegate:validator:bjsubway:gate-2";
+    let answer = house.check(next, crate::house::request("again", again)).await.unwrap();
+    assert_eq!(said(&answer), "INSPECT CODE_REPLAYED");
+
+    let unlink = UnlinkRiderRequest { medium: Some(alipay_medium(1)) };
+    let mut client = PartnerServiceClient::new(house.channel.clone());
+    let unlink = crate::house::identified("urn:ridegate:partner:alipay", unlink);
+    assert!(client.unlink_rider(unlink).await.unwrap().into_inner().unlinked);
+    assert_eq!(shows(&house, &own, 2).await, unlinked);
+    assert_eq!(said(&house.tap(house.fresh(&mot)).await), "ALLOW HEALTH_OK", "the other account stays");
+}
+
+#[tokio::test]
+async fn a_tianjin_rider_rides_with_either_prefix_and_with_one_code_once() {
+    let house = House::open().await;
+    let request = LinkRiderRequest { media: vec![alipay_medium(7)], ..link_request(7) };
+    house.authority.set(&subject(7), Rider::Healthy.facts(house.clock.now()).unwrap());
+    house.authority.authorise("code-7", &subject(7));
+    assert_eq!(house.link("tianjin-metro", request).await.unwrap().result(), LinkResult::Linked);
+    let mut code = house.alipay_phone("tianjin-metro", &user_id(7)).code(house.now()).unwrap();
+    assert_eq!(code[..2], [0x54, 0x01]);
+    let answer = house.tap(code.clone()).await;
+    assert_eq!((said(&answer).as_str(), answer.partner.as_str()), ("ALLOW HEALTH_OK", "tianjin-metro"));
+    // Nothing covers the prefix: with the other one it is the same code, and it was used.
+    code[1] = 0x02;
+    let next = "urn:ridegate:validator:bjsubway:gate-2";
+    let answer = house.check(next, crate::house::request("again", code)).await.unwrap();
+    assert_eq!(said(&answer), "INSPECT CODE_REPLAYED");
 }
 
 #[tokio::test]

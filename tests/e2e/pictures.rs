@@ -8,13 +8,7 @@ use std::{
 };
 
 use image::{DynamicImage, GrayImage, Luma, imageops};
-use ridegate_sim::{
-    city::City,
-    picture::png,
-    pki::Files,
-    riders::{self, Rider},
-    site::Site,
-};
+use ridegate_sim::{city::City, mint::Mint, picture::png, pki::Files, riders::Rider, site::Site};
 use tempfile::TempDir;
 
 use crate::house::{GATE, House, digits};
@@ -22,8 +16,15 @@ use crate::process::{ridegate, text};
 
 const AT: &str = "2022-06-15T12:00:00+08:00";
 const OTHER_GATE: &str = "urn:ridegate:validator:bjsubway:gate-2";
-const PARTNERS: [&str; 6] =
-    ["yikatong", "beijing-bus", "alipay", "guangzhou-metro", "hohhot-metro", "chongqing-metro"];
+const PARTNERS: [&str; 7] = [
+    "yikatong",
+    "beijing-bus",
+    "alipay",
+    "guangzhou-metro",
+    "hohhot-metro",
+    "chongqing-metro",
+    "tianjin-metro",
+];
 
 fn code(arguments: &[&str]) -> Output {
     ridegate().arg("code").args(arguments).output().unwrap()
@@ -84,8 +85,9 @@ fn every_partners_code_is_in_its_picture_byte_for_byte() {
         let whose = ["--seed", "7", "--at", AT, "--partner", partner, "--rider", "overdue", "--turn", "3"];
         let (hex, said) = done(&code(&whose), 0);
         assert_eq!(said, "");
-        let account = riders::account(position, Rider::Overdue, 3);
-        assert!(hex.contains(&account), "it is that rider's");
+        let account = Mint::new(7).unwrap().account(position, Rider::Overdue, 3).unwrap();
+        // BCD in a MOT code, ASCII in an Alipay code.
+        assert!(hex.contains(&account) || hex.contains(&hex::encode(&account)), "it is that rider's");
         let bytes = hex::decode(hex.strip_suffix('\n').unwrap()).unwrap();
 
         let path = folder.path().join(format!("{partner}.png"));
@@ -136,7 +138,7 @@ fn what_code_cannot_use_is_refused_with_what_is_allowed() {
     refused(
         &[&seed[..], &["--partner", "yikatogn"]].concat(),
         "--partner: the city has no such partner; it has yikatong, beijing-bus, alipay, \
-         guangzhou-metro, hohhot-metro, chongqing-metro",
+         guangzhou-metro, hohhot-metro, chongqing-metro, tianjin-metro",
     );
     refused(&["--partner", "yikatong"], "which city? Expected --city DIR, or --seed N and --at TIME");
     refused(&["--partner", "yikatong", "--seed", "7"], "--at <TIME>");
@@ -146,6 +148,10 @@ fn what_code_cannot_use_is_refused_with_what_is_allowed() {
     }
     refused(&[&whole[..], &["--rider", "ill"]].concat(), "expected one of healthy, exempt, overdue");
     refused(&[&whole[..], &["--account", "31049999"]].concat(), "--account: expected 20 digits");
+    let tianjin = ["--seed", "7", "--at", AT, "--partner", "tianjin-metro", "--account"];
+    for account in ["31049999999999999999", "天津天津天津"] {
+        refused(&[&tianjin[..], &[account]].concat(), "--account: expected 16 ASCII characters");
+    }
     refused(&[&whole[..], &["--out", "code.jpg"]].concat(), "--out: expected a name that ends in .png");
     refused(&[&whole[..], &["--forged", "--expired"]].concat(), "cannot be used with");
     refused(&[&whole[..], &["--validity", "0"]].concat(), "--validity");
@@ -360,6 +366,8 @@ async fn a_code_made_for_a_running_city_is_one_of_its_riders() {
         assert_eq!(told(status, "hohhot-metro", &["--rider", rider, "--turn", "2"]), expected, "{rider}");
     }
     assert_eq!(told(2, "yikatong", &["--account", "31049999999999999999"]), "INSPECT NOT_LINKED");
+    assert_eq!(told(2, "tianjin-metro", &["--account", "TJ99999999999999"]), "INSPECT NOT_LINKED");
+    assert_eq!(told(2, "tianjin-metro", &["--forged"]), "INSPECT CODE_UNTRUSTED");
     assert_eq!(told(2, "yikatong", &["--expired"]), "INSPECT CODE_EXPIRED");
     assert_eq!(told(2, "yikatong", &["--forged"]), "INSPECT CODE_UNTRUSTED");
     assert_eq!(told(2, "yikatong", &["--damaged"]), "INSPECT CODE_MALFORMED");

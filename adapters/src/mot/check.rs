@@ -5,12 +5,12 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::{
-    FUTURE_SKEW_S, MAX_VALIDITY_S, MotCode, NAME,
+    MotCode, NAME,
     trust::{MotTrust, Root},
 };
 use crate::{
-    Account, CodeError, Distrust, IssuerMemory, LevelsId, Profile, RideCode, Signer, UnixSeconds,
-    sm2::PublicKey,
+    Account, CodeError, Distrust, IssuerMemory, LevelsId, Medium, Profile, RideCode, Signer, UnixSeconds,
+    UserKey, sm2::PublicKey,
 };
 
 /// A code that could be used now if its signatures are good.
@@ -60,33 +60,26 @@ fn in_time(code: &MotCode<'_>, now: UnixSeconds) -> Result<(), CodeError> {
     if code.certificate.expiry.is_over(now) {
         return Err(CodeError::CertificateExpired);
     }
-    if now > authorized_until(code) {
-        return Err(CodeError::AuthorizationExpired);
-    }
-    if code.validity > MAX_VALIDITY_S {
-        return Err(CodeError::ValidityTooLong);
-    }
-    if generated_at(code) > now.plus(i64::from(FUTURE_SKEW_S)) {
-        return Err(CodeError::NotYetValid);
-    }
-    if now > expires_at(code) {
-        return Err(CodeError::CodeExpired);
-    }
-    Ok(())
+    code.lifetime.check(now)
 }
 
 impl Accepted<'_> {
     /// Verifies what `memory` does not vouch for, from the root down.
     pub(super) fn verify(&self, memory: &dyn IssuerMemory) -> Result<(), CodeError> {
         let levels = self.levels_id();
-        let user = if let Some(user) = memory.recall(&levels) {
-            user
-        } else {
-            let user = Arc::new(self.verify_issuer_levels()?);
-            memory.remember(levels, Arc::clone(&user));
-            user
-        };
-        signed(&user, Signer::User, self.code.user_message(), self.code.user_signature)
+        let known = memory.recall(&levels);
+        match known.as_deref() {
+            Some(UserKey::Sm2(user)) => self.verify_user(user),
+            Some(UserKey::Secp192k1(_)) | None => {
+                let user = self.verify_issuer_levels()?;
+                memory.remember(levels, Arc::new(UserKey::Sm2(user.clone())));
+                self.verify_user(&user)
+            }
+        }
+    }
+
+    fn verify_user(&self, user: &PublicKey) -> Result<(), CodeError> {
+        signed(user, Signer::User, self.code.user_message(), self.code.user_signature)
     }
 
     fn verify_issuer_levels(&self) -> Result<PublicKey, CodeError> {
@@ -109,12 +102,14 @@ impl Accepted<'_> {
         RideCode {
             partner: self.partner.id.clone(),
             format: NAME,
-            issuer: self.code.issuer,
-            platform: self.code.platform,
-            account: Account::new(hex::encode(self.code.account)),
-            generated_at: generated_at(self.code),
-            expires_at: expires_at(self.code),
-            authorized_until: authorized_until(self.code),
+            medium: Medium::MotCode {
+                issuer: self.code.issuer,
+                account: Account::new(hex::encode(self.code.account)),
+            },
+            platform: Some(self.code.platform),
+            generated_at: self.code.lifetime.generated_at(),
+            expires_at: self.code.lifetime.expires_at(),
+            authorized_until: self.code.lifetime.authorized_until(),
         }
     }
 }
@@ -125,16 +120,4 @@ fn key(bytes: &[u8; 33], signer: Signer) -> Result<PublicKey, CodeError> {
 
 fn signed(key: &PublicKey, signer: Signer, message: &[u8], signature: &[u8; 64]) -> Result<(), CodeError> {
     if key.verifies(message, signature) { Ok(()) } else { Err(CodeError::BadSignature(signer)) }
-}
-
-fn authorized_until(code: &MotCode<'_>) -> UnixSeconds {
-    UnixSeconds(i64::from(code.authorized_until))
-}
-
-fn generated_at(code: &MotCode<'_>) -> UnixSeconds {
-    UnixSeconds(i64::from(code.generated_at))
-}
-
-fn expires_at(code: &MotCode<'_>) -> UnixSeconds {
-    generated_at(code).plus(i64::from(code.validity))
 }

@@ -1,7 +1,7 @@
 //! Where each field of a code lies, and everything its structure must be.
 
 use super::certificate::Certificate;
-use crate::{Bcd8, CodeError, bcd::is_bcd, reader::Reader};
+use crate::{Bcd8, CodeError, bcd::is_bcd, lifetime::Lifetime, reader::Reader};
 
 /// Bytes of a code without its custom domain.
 const FIXED_LEN: usize = 332;
@@ -22,10 +22,8 @@ pub struct MotCode<'a> {
     pub(super) platform: Bcd8,
     pub(super) account_type: u8,
     pub(super) user_key: &'a [u8; 33],
-    pub(super) authorized_until: u32,
-    pub(super) validity: u16,
+    pub(super) lifetime: Lifetime,
     pub(super) issuer_signature: &'a [u8; 64],
-    pub(super) generated_at: u32,
     pub(super) user_signature: &'a [u8; 64],
 }
 
@@ -84,10 +82,8 @@ impl<'a> MotCode<'a> {
             platform,
             account_type,
             user_key,
-            authorized_until,
-            validity,
+            lifetime: Lifetime { authorized_until, validity, generated_at },
             issuer_signature,
-            generated_at,
             user_signature,
         })
     }

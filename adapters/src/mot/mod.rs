@@ -16,12 +16,6 @@ use crate::{CodeError, Format, IssuerMemory, Partners, Profile, RideCode, UnixSe
 /// The name in profiles, verdicts and conformance files.
 pub const NAME: &str = "mot";
 
-/// Longest validity a code may claim, in seconds (field 12).
-pub const MAX_VALIDITY_S: u16 = 1200;
-
-/// How far a phone's clock may be ahead of ours, in seconds (field 16).
-pub const FUTURE_SKEW_S: u32 = 20;
-
 /// The format.
 #[derive(Debug, Clone, Copy)]
 pub struct Mot;

@@ -3,16 +3,20 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc, sync::Mutex};
 
-use ridegate_adapters::{CodeError, IssuerMemory, LevelsId, Partners, RideCode, UnixSeconds, sm2::PublicKey};
+use ridegate_adapters::{CodeError, IssuerMemory, LevelsId, Partners, RideCode, UnixSeconds, UserKey};
 use serde_json::Value;
 
 pub fn vectors_dir() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors"))
 }
 
-pub fn mot() -> Value {
-    serde_json::from_str(&std::fs::read_to_string(vectors_dir().join("mot.json")).unwrap()).unwrap()
+pub fn file(format: &str) -> Value {
+    let path = vectors_dir().join(format!("{format}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
+
+/// Formats that have conformance cases, with how many there are.
+pub const FILES: [(&str, usize); 2] = [("mot", 59), ("alipay", 31)];
 
 pub struct Case {
     pub name: String,
@@ -21,8 +25,8 @@ pub struct Case {
     pub expect: Value,
 }
 
-pub fn mot_cases() -> Vec<Case> {
-    let file = mot();
+pub fn cases(format: &str) -> Vec<Case> {
+    let file = file(format);
     let case = |case: &Value| Case {
         name: case["name"].as_str().unwrap().to_owned(),
         payload: hex::decode(case["payload"].as_str().unwrap()).unwrap(),
@@ -33,8 +37,16 @@ pub fn mot_cases() -> Vec<Case> {
 }
 
 /// The code called `name`.
+pub fn case(format: &str, name: &str) -> Case {
+    cases(format).into_iter().find(|case| case.name == name).unwrap()
+}
+
 pub fn mot_case(name: &str) -> Case {
-    mot_cases().into_iter().find(|case| case.name == name).unwrap()
+    case("mot", name)
+}
+
+pub fn alipay_case(name: &str) -> Case {
+    case("alipay", name)
 }
 
 pub fn open(
@@ -48,14 +60,14 @@ pub fn open(
 
 /// Remembers everything, and counts.
 #[derive(Default)]
-pub struct Everything(pub Mutex<HashMap<LevelsId, Arc<PublicKey>>>);
+pub struct Everything(pub Mutex<HashMap<LevelsId, Arc<UserKey>>>);
 
 impl IssuerMemory for Everything {
-    fn recall(&self, levels: &LevelsId) -> Option<Arc<PublicKey>> {
+    fn recall(&self, levels: &LevelsId) -> Option<Arc<UserKey>> {
         self.0.lock().unwrap().get(levels).cloned()
     }
 
-    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>) {
+    fn remember(&self, levels: LevelsId, user: Arc<UserKey>) {
         self.0.lock().unwrap().insert(levels, user);
     }
 }

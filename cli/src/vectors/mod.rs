@@ -1,5 +1,7 @@
 //! `ridegate vectors check`: conformance files, for partners' engineers and for us.
 
+mod alipay;
+mod codes;
 mod mot;
 mod policy;
 
@@ -67,8 +69,11 @@ fn load(file: &Path) -> Result<Box<dyn Suite>, String> {
     let named = |key: &str| head.get(key).and_then(Value::as_str);
     match (named("format"), named("policy")) {
         (Some("mot"), None) => mot::load(parse(file, &text)?),
+        (Some("alipay"), None) => alipay::load(parse(file, &text)?),
         (None, Some("beijing-2022")) => policy::load(parse(file, &text)?),
-        (Some(name), None) => Err(format!("format {name:?} is not known to this version; known: \"mot\"")),
+        (Some(name), None) => {
+            Err(format!("format {name:?} is not known to this version; known: \"mot\", \"alipay\""))
+        }
         (None, Some(name)) => {
             Err(format!("policy {name:?} is not known to this version; known: \"beijing-2022\""))
         }

@@ -1,16 +1,16 @@
-//! Issuer levels verified before, so that a rider's next code costs one signature, not three.
+//! Issuer levels verified before, so that a rider's next code costs one signature, not two or three.
 
 use std::{fmt, sync::Arc};
 
 use quick_cache::sync::Cache;
-use ridegate_adapters::{IssuerMemory, LevelsId, sm2::PublicKey};
+use ridegate_adapters::{IssuerMemory, LevelsId, UserKey};
 
 use crate::metrics::{CacheMetrics, Metrics};
 
 /// Remembers the most used, as many as it was given room for. What is over by time is refused by the code's own
 /// checks long before it falls out here.
 pub struct Levels {
-    known: Cache<LevelsId, Arc<PublicKey>>,
+    known: Cache<LevelsId, Arc<UserKey>>,
     served: CacheMetrics,
 }
 
@@ -22,7 +22,7 @@ impl Levels {
 }
 
 impl IssuerMemory for Levels {
-    fn recall(&self, levels: &LevelsId) -> Option<Arc<PublicKey>> {
+    fn recall(&self, levels: &LevelsId) -> Option<Arc<UserKey>> {
         let known = self.known.get(levels);
         if known.is_some() {
             self.served.hit();
@@ -32,7 +32,7 @@ impl IssuerMemory for Levels {
         known
     }
 
-    fn remember(&self, levels: LevelsId, user: Arc<PublicKey>) {
+    fn remember(&self, levels: LevelsId, user: Arc<UserKey>) {
         self.known.insert(levels, user);
     }
 }

@@ -59,8 +59,8 @@ enum Found {
 impl Resolver {
     /// Finds what is known of the rider, inside the budget.
     pub async fn resolve(&self, fresh: &Fresh, budget: Budget, stages: &mut Stages) -> Resolution {
-        let RideCode { partner, issuer, account, .. } = fresh.code();
-        let key = self.keys.link_key(partner, *issuer, account);
+        let RideCode { partner, medium, .. } = fresh.code();
+        let key = self.keys.link_key(partner, medium);
         let found = self.links.find(&key, budget.capped(self.registry_cap)).await;
         stages.passed(Stage::Link);
         let subject = match found {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::{Account, Bcd8, PartnerId, Partners, Profile};
+use ridegate_adapters::{self as adapters, Account, Bcd8, PartnerId, Partners, Profile};
 use ridegate_proto::partner::v1::{
     self as proto, Channel, GetLinkRequest, GetLinkResponse, LinkResult, LinkRiderRequest, LinkRiderResponse,
     Medium, MediumKind, UnlinkRiderRequest, UnlinkRiderResponse, partner_service_server::PartnerService,
@@ -18,7 +18,8 @@ use crate::{
 };
 
 const MAX_MEDIA: usize = 8;
-const ACCOUNT_DIGITS: usize = 20;
+const CARD_ACCOUNT_DIGITS: usize = 20;
+const USER_ID_CHARACTERS: usize = 16;
 /// How far a partner's clock may be ahead of ours.
 const CONSENT_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
@@ -70,16 +71,16 @@ impl PartnerService for PartnerApi {
         request: Request<UnlinkRiderRequest>,
     ) -> Result<Response<UnlinkRiderResponse>, Status> {
         let profile = self.admit(&request)?;
-        let (issuer, account) = one_medium(request.into_inner().medium, profile)?;
-        let unlinked = self.linking.unlink(&profile.id, issuer, &account).await;
+        let medium = one_medium(request.into_inner().medium, profile)?;
+        let unlinked = self.linking.unlink(&profile.id, &medium).await;
         let unlinked = unlinked.map_err(|error| status::linking(&error))?;
         Ok(Response::new(UnlinkRiderResponse { unlinked }))
     }
 
     async fn get_link(&self, request: Request<GetLinkRequest>) -> Result<Response<GetLinkResponse>, Status> {
         let profile = self.admit(&request)?;
-        let (issuer, account) = one_medium(request.into_inner().medium, profile)?;
-        let link = self.linking.get(&profile.id, issuer, &account).await;
+        let medium = one_medium(request.into_inner().medium, profile)?;
+        let link = self.linking.get(&profile.id, &medium).await;
         let link = link.map_err(|error| status::linking(&error))?.map(link_message);
         Ok(Response::new(GetLinkResponse { link }))
     }
@@ -102,7 +103,7 @@ fn link_request(
     Ok(LinkRequest {
         partner: PartnerId::clone(&profile.id),
         idempotency_key: Redacted::new(idempotency_key),
-        accounts: media(request.media, profile)?,
+        media: media(request.media, profile)?,
         authorization_code: Redacted::new(code),
         consent: consent(request.consent, now)?,
         channel,
@@ -134,44 +135,65 @@ fn consent(consent: Option<proto::Consent>, now: Timestamp) -> Result<Consent, F
     })
 }
 
-fn media(media: Vec<Medium>, profile: &Profile) -> Result<Vec<(Bcd8, Account)>, FieldError> {
+fn media(media: Vec<Medium>, profile: &Profile) -> Result<Vec<adapters::Medium>, FieldError> {
     if media.is_empty() || media.len() > MAX_MEDIA {
         return Err(FieldError::new("media", "must be 1 to 8"));
     }
-    let mut accounts = Vec::with_capacity(media.len());
+    let mut read = Vec::with_capacity(media.len());
     for (position, stated) in media.into_iter().enumerate() {
         let field = format!("media[{position}]");
-        let account = medium(stated, profile, &field)?;
-        if accounts.contains(&account) {
+        let medium = medium(stated, profile, &field)?;
+        if read.contains(&medium) {
             return Err(FieldError::new(field, "must not repeat another"));
         }
-        accounts.push(account);
+        read.push(medium);
     }
-    Ok(accounts)
+    Ok(read)
 }
 
-fn one_medium(stated: Option<Medium>, profile: &Profile) -> Result<(Bcd8, Account), Status> {
+fn one_medium(stated: Option<Medium>, profile: &Profile) -> Result<adapters::Medium, Status> {
     stated
         .ok_or_else(|| FieldError::new("medium", "must be set"))
         .and_then(|stated| medium(stated, profile, "medium"))
         .map_err(|error| status::field(&error))
 }
 
-fn medium(stated: Medium, profile: &Profile, field: &str) -> Result<(Bcd8, Account), FieldError> {
-    let refuse = |part: &str, rule| FieldError::new(format!("{field}.{part}"), rule);
-    if stated.kind() != MediumKind::MotCode {
-        return Err(refuse("kind", "must be MOT_CODE"));
-    }
-    let issuer: Bcd8 = stated.issuer.parse().map_err(|_| refuse("issuer", "must be 8 digits"))?;
+fn medium(stated: Medium, profile: &Profile, field: &str) -> Result<adapters::Medium, FieldError> {
+    let medium = match stated.kind() {
+        MediumKind::MotCode => mot_code(stated, profile),
+        MediumKind::AlipayCode => alipay_code(stated, profile),
+        MediumKind::Unspecified => Err(("kind", "must be MOT_CODE or ALIPAY_CODE")),
+    };
+    medium.map_err(|(part, rule)| FieldError::new(format!("{field}.{part}"), rule))
+}
+
+/// Which part of a medium, and what it must be.
+type Refusal = (&'static str, &'static str);
+
+fn mot_code(stated: Medium, profile: &Profile) -> Result<adapters::Medium, Refusal> {
+    let issuer: Bcd8 = stated.issuer.parse().map_err(|_| ("issuer", "must be 8 digits"))?;
     if !profile.issues_mot(issuer) {
-        return Err(refuse("issuer", "must be one of this partner's own"));
+        return Err(("issuer", "must be one of this partner's own"));
     }
-    let is_account =
-        stated.account.len() == ACCOUNT_DIGITS && stated.account.bytes().all(|byte| byte.is_ascii_digit());
+    let is_account = stated.account.len() == CARD_ACCOUNT_DIGITS
+        && stated.account.bytes().all(|byte| byte.is_ascii_digit());
     if !is_account {
-        return Err(refuse("account", "must be 20 digits"));
+        return Err(("account", "must be 20 digits"));
     }
-    Ok((issuer, Account::new(stated.account)))
+    Ok(adapters::Medium::MotCode { issuer, account: Account::new(stated.account) })
+}
+
+fn alipay_code(stated: Medium, profile: &Profile) -> Result<adapters::Medium, Refusal> {
+    if profile.alipay.is_none() {
+        return Err(("kind", "must be one that this partner shows"));
+    }
+    if !stated.issuer.is_empty() {
+        return Err(("issuer", "must be empty: the partner itself issues the account"));
+    }
+    if stated.account.len() != USER_ID_CHARACTERS || !stated.account.is_ascii() {
+        return Err(("account", "must be 16 ASCII characters"));
+    }
+    Ok(adapters::Medium::AlipayCode { user: Account::new(stated.account) })
 }
 
 fn link_message(link: LinkRecord) -> proto::Link {
