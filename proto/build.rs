@@ -2,10 +2,11 @@
 
 use prost::Message;
 
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 4] = [
     "ridegate/validator/v1/validator.proto",
     "ridegate/partner/v1/partner.proto",
     "ridegate/authority/v1/authority.proto",
+    "ridegate/resolver/v1/resolver.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         // A ride code is copied once, from the wire's buffer by reference count, not per field.
         .bytes(".ridegate.validator.v1.CheckRequest")
+        .bytes(".ridegate.resolver.v1.ResolveRequest")
         .compile_fds(descriptors)?;
     Ok(())
 }

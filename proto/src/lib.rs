@@ -38,3 +38,11 @@ pub mod authority {
         package!("ridegate.authority.v1");
     }
 }
+
+/// What a partner serves whose codes only it can read, and the gateway calls.
+pub mod resolver {
+    /// Version 1.
+    pub mod v1 {
+        package!("ridegate.resolver.v1");
+    }
+}
