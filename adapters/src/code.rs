@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Bcd8, PartnerId, alipay, mot};
+use crate::{Bcd8, PartnerId, alipay, mot, online};
 
 /// Seconds since 1970-01-01T00:00:00Z, the unit of every time inside a ride code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,27 +16,40 @@ impl UnixSeconds {
     }
 }
 
-/// A rider's account with an issuer. It identifies a rider, so it prints as `Account(…)`; who needs the digits
-/// says so with [`Account::expose`].
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Account(Box<str>);
+/// Words that name a rider. They print as `…`; who needs them says so with `expose`.
+macro_rules! hidden {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash)]
+        pub struct $name(Box<str>);
 
-impl Account {
-    /// Wraps an account's digits or letters.
-    pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
-    }
+        impl $name {
+            /// Wraps the words.
+            pub fn new(text: impl Into<Box<str>>) -> Self {
+                Self(text.into())
+            }
 
-    /// The account itself. Never for a log, metric, error or key in clear.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
+            /// The words themselves. Never for a log, metric, error or key in clear.
+            pub const fn expose(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    )*};
 }
 
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Account(…)")
-    }
+hidden! {
+    /// A rider's account with an issuer: digits or letters.
+    Account
+    /// Who issued an account, in a partner's own words.
+    IssuerName
+    /// Names one code, in a partner's own words: the rider's next code has another.
+    CodeId
 }
 
 /// What a rider shows, and the account it stands for: together with the partner, whom a link is for.
@@ -54,22 +67,30 @@ pub enum Medium {
         /// User id: 16 ASCII characters.
         user: Account,
     },
+    /// A code that only its partner can read, whatever its format: the account as the partner's system names it.
+    Online {
+        /// Who issued the account; empty where the partner itself did.
+        issuer: IssuerName,
+        /// The account.
+        account: Account,
+    },
 }
 
 impl Medium {
-    /// Its kind's name: the format's.
+    /// Its kind's name, as links' keys hold it.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::MotCode { .. } => mot::NAME,
             Self::AlipayCode { .. } => alipay::NAME,
+            Self::Online { .. } => online::KIND,
         }
     }
 
-    /// Who issued the account, if not the partner itself.
+    /// The issuer's number, of a MOT code.
     pub const fn issuer(&self) -> Option<Bcd8> {
         match self {
             Self::MotCode { issuer, .. } => Some(*issuer),
-            Self::AlipayCode { .. } => None,
+            Self::AlipayCode { .. } | Self::Online { .. } => None,
         }
     }
 
@@ -78,21 +99,24 @@ impl Medium {
         match self {
             Self::MotCode { issuer, .. } => issuer.as_bytes(),
             Self::AlipayCode { .. } => &[],
+            Self::Online { issuer, .. } => issuer.expose().as_bytes(),
         }
     }
 
     /// The account.
     pub const fn account(&self) -> &Account {
         match self {
-            Self::MotCode { account, .. } => account,
+            Self::MotCode { account, .. } | Self::Online { account, .. } => account,
             Self::AlipayCode { user } => user,
         }
     }
 }
 
-/// A code whose structure, times and signatures were all found in order.
+/// A code that was found in order: here, with its structure, times and signatures, or by the partner who alone can read
+/// it.
 ///
-/// Only [`Recognised::open`](crate::Recognised::open) makes one, so holding it is the proof.
+/// Only [`Recognised::open`](crate::Recognised::open) and [`OnlineCode::read`](crate::OnlineCode::read) make one, so
+/// holding it is the proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RideCode {
@@ -104,12 +128,14 @@ pub struct RideCode {
     pub medium: Medium,
     /// Code platform (JT/T 1179 field 7), of a MOT code.
     pub platform: Option<Bcd8>,
+    /// What the partner calls this code, of one that only the partner can read.
+    pub id: Option<CodeId>,
     /// When the phone made it.
     pub generated_at: UnixSeconds,
     /// The last second in which it is valid.
     pub expires_at: UnixSeconds,
-    /// The last second in which the issuer lets this phone make codes.
-    pub authorized_until: UnixSeconds,
+    /// The last second in which the issuer lets this phone make codes, where the code says so.
+    pub authorized_until: Option<UnixSeconds>,
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! The formats there are.
 
-use crate::{CodeError, IssuerMemory, Partners, Profile, RideCode, UnixSeconds, alipay::Alipay, mot::Mot};
+use crate::{
+    About, CodeError, IssuerMemory, OnlineCode, Partners, Profile, RideCode, UnixSeconds, alipay::Alipay,
+    emv_cpm::EmvCpm, mot::Mot, opaque::Opaque, unionpay_token::UnionpayToken,
+};
 
 /// A family of ride codes. One file or folder each, a unit struct, and an entry in [`FORMATS`].
 pub trait Format: Sync {
-    /// Its name in profiles, verdicts and conformance files.
-    fn name(&self) -> &'static str;
+    /// Its name, its checks and its fields.
+    fn about(&self) -> &'static About;
 
     /// Whether these bytes are this family's, and whose they say they are. Cheap: it decides which partner's
     /// budget pays for the rest, before anything else is looked at.
@@ -19,8 +22,17 @@ pub trait Format: Sync {
         partners: &Partners,
         now: UnixSeconds,
         memory: &dyn IssuerMemory,
-    ) -> Result<RideCode, CodeError>;
+    ) -> Result<Opened, CodeError>;
+}
+
+/// What opening a code comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opened {
+    /// Everything was checked.
+    Checked(RideCode),
+    /// Its form is in order; the partner must be asked for the rest.
+    Online(OnlineCode),
 }
 
 /// Every format, asked in this order; no two claim the same bytes.
-pub const FORMATS: &[&dyn Format] = &[&Mot, &Alipay];
+pub const FORMATS: &[&dyn Format] = &[&Mot, &Alipay, &EmvCpm, &UnionpayToken, &Opaque];

@@ -1,55 +1,19 @@
 //! A partner as data.
 
-use std::{fmt, num::NonZeroU32, sync::Arc};
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{Bcd8, alipay::AlipayIssuing};
-
-/// A partner's short name, such as `yikatong`: lower-case letters, digits and hyphens.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PartnerId(Arc<str>);
-
-impl PartnerId {
-    /// The name, if it is 1 to 32 lower-case letters, digits and hyphens.
-    pub fn new(name: &str) -> Option<Self> {
-        let fits = (1..=32).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        fits.then(|| Self(name.into()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for PartnerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for PartnerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for PartnerId {
-    type Error = &'static str;
-
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        Self::new(&name).ok_or("expected 1 to 32 lower-case letters, digits and hyphens")
-    }
-}
-
-impl<'de> Deserialize<'de> for PartnerId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::try_from(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
+use crate::{
+    Bcd8, Mark, PartnerId,
+    alipay::{AlipayIssuing, Prefix},
+    emv_cpm::CpmIssuing,
+    opaque::OpaqueIssuing,
+    prompts::{Prompts, Words},
+    resolver::ResolverProfile,
+    unionpay_token::TokenIssuing,
+};
 
 /// Everything that makes a partner, read from one TOML file.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,7 +22,7 @@ pub struct Profile {
     /// Short name; the partner's certificates carry it too.
     pub id: PartnerId,
     /// Name for people.
-    pub name: Name,
+    pub name: Words,
     /// Home city.
     pub city: String,
     /// What kind of partner.
@@ -71,19 +35,23 @@ pub struct Profile {
     pub mot: Vec<MotIssuing>,
     /// The Alipay codes it shows, if it does.
     pub alipay: Option<AlipayIssuing>,
+    /// The consumer-presented card codes it shows, if it does.
+    #[serde(rename = "emv-cpm")]
+    pub emv_cpm: Option<CpmIssuing>,
+    /// The tokens it shows, if it does.
+    #[serde(rename = "unionpay-token")]
+    pub unionpay_token: Option<TokenIssuing>,
+    /// How its payloads look of which nothing else is public.
+    #[serde(default)]
+    pub opaque: Vec<OpaqueIssuing>,
+    /// Where it reads the codes that only it can read.
+    pub resolver: Option<ResolverProfile>,
     /// Its budgets, where they differ from the gateway's defaults.
     #[serde(default)]
     pub quota: QuotaProfile,
-}
-
-/// A name in two languages.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Name {
-    /// Chinese.
-    pub zh: String,
-    /// English.
-    pub en: String,
+    /// What readers show to its riders, where that differs.
+    #[serde(default)]
+    pub prompts: Prompts,
 }
 
 /// Kinds of partners.
@@ -133,24 +101,83 @@ pub enum ProfileError {
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
     /// No format, so no code could ever be its own.
-    #[error("no format: a partner needs [[mot]] or [alipay]")]
+    #[error("no format: a partner needs [[mot]], [alipay], [emv-cpm], [unionpay-token] or [[opaque]]")]
     NoFormat,
-    /// Account types are empty: every code would be refused.
-    #[error("mot.account_types is empty: list the account types that are onboarded")]
-    NoAccountTypes,
+    /// A list without which every code would be refused.
+    #[error("{0} is empty: list what is onboarded")]
+    Empty(&'static str),
+    /// Codes that nobody would read.
+    #[error("[resolver] is missing: only the partner can read its {0} codes")]
+    NoResolver(&'static str),
+    /// Somebody who would never be asked.
+    #[error("[resolver] is never asked: no format of this partner needs one")]
+    IdleResolver,
+    /// A payload could be of two formats.
+    #[error("{first}, and {second}, overlap")]
+    SameBytes {
+        /// What came first.
+        first: Mark,
+        /// The other.
+        second: Mark,
+    },
 }
 
 impl Profile {
     /// Reads a profile from TOML. Unknown keys are refused.
     pub fn from_toml(text: &str) -> Result<Self, ProfileError> {
         let profile: Self = toml::from_str(text)?;
-        if profile.mot.is_empty() && profile.alipay.is_none() {
+        profile.check()?;
+        Ok(profile)
+    }
+
+    fn check(&self) -> Result<(), ProfileError> {
+        if self.mot.is_empty() && self.alipay.is_none() && self.online_format().is_none() {
             return Err(ProfileError::NoFormat);
         }
-        if profile.mot.iter().any(|issuing| issuing.account_types.is_empty()) {
-            return Err(ProfileError::NoAccountTypes);
+        let cpm = self.emv_cpm.as_ref();
+        let token = self.unionpay_token.as_ref();
+        let lists = [
+            ("mot.account_types", self.mot.iter().any(|issuing| issuing.account_types.is_empty())),
+            ("emv-cpm.aids", cpm.is_some_and(|issuing| issuing.aids.is_empty())),
+            ("emv-cpm.iins", cpm.is_some_and(|issuing| issuing.iins.is_empty())),
+            ("unionpay-token.iins", token.is_some_and(|issuing| issuing.iins.is_empty())),
+        ];
+        if let Some((list, _)) = lists.into_iter().find(|(_, empty)| *empty) {
+            return Err(ProfileError::Empty(list));
         }
-        Ok(profile)
+        match (self.online_format(), &self.resolver) {
+            (Some(format), None) => return Err(ProfileError::NoResolver(format)),
+            (None, Some(_)) => return Err(ProfileError::IdleResolver),
+            _ => {}
+        }
+        let marks: Vec<_> = self.marks().collect();
+        for (position, second) in marks.iter().enumerate() {
+            if let Some(first) = marks.iter().take(position).find(|first| first.overlaps(second)) {
+                return Err(ProfileError::SameBytes { first: first.clone(), second: second.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// A format whose codes only the partner can read, if it has one.
+    fn online_format(&self) -> Option<&'static str> {
+        let formats = [
+            (crate::emv_cpm::NAME, self.emv_cpm.is_some()),
+            (crate::unionpay_token::NAME, self.unionpay_token.is_some()),
+            (crate::opaque::NAME, !self.opaque.is_empty()),
+        ];
+        formats.into_iter().find_map(|(format, shown)| shown.then_some(format))
+    }
+
+    /// Whether it shows codes that only it can read.
+    pub fn is_online(&self) -> bool {
+        self.online_format().is_some()
+    }
+
+    /// How its payloads look, of formats that leave that to the partner.
+    pub(crate) fn marks(&self) -> impl Iterator<Item = Mark> {
+        let alipay = self.alipay.iter().flat_map(AlipayIssuing::prefixes).map(Prefix::mark);
+        alipay.chain(self.opaque.iter().map(|issuing| issuing.mark().clone()))
     }
 
     /// How it issues under a platform and issuer, if it does.
@@ -165,121 +192,4 @@ impl Profile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"
-        id = "x-metro"
-        name = { zh = "某地铁", en = "X Metro" }
-        city = "X"
-        kind = "metro"
-        [[mot]]
-        platform = "99990009"
-        issuer = "99990009"
-        account_types = [1]
-    "#;
-
-    fn refusal(from: &str, to: &str) -> String {
-        assert!(GOOD.contains(from));
-        Profile::from_toml(&GOOD.replace(from, to)).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_profile_is_read() {
-        let profile = Profile::from_toml(GOOD).unwrap();
-        assert_eq!(profile.id.as_str(), "x-metro");
-        assert!(!profile.test);
-        assert!(profile.issues_mot("99990009".parse().unwrap()));
-        assert!(!profile.issues_mot("99990008".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_misspelt_key_is_refused_by_name() {
-        assert!(refusal("city", "citty").contains("citty"));
-    }
-
-    #[test]
-    fn values_that_cannot_be_are_refused_with_what_is_allowed() {
-        assert!(
-            refusal("\"99990009\"\n        issuer", "\"9999000\"\n        issuer")
-                .contains("8 decimal digits")
-        );
-        assert!(refusal("x-metro", "X Metro").contains("lower-case"));
-        assert!(refusal("\"metro\"", "\"ferry\"").contains("`card`, `bus`, `metro`, `payment`"));
-        assert!(refusal("[1]", "[]").contains("account_types"));
-        assert!(refusal("[1]", "[256]").contains("256"));
-    }
-
-    /// A profile with this section after its first lines.
-    fn with(section: &str) -> Result<Profile, String> {
-        let head = GOOD.split("[[mot]]").next().unwrap();
-        Profile::from_toml(&format!("{head}{section}")).map_err(|error| error.to_string())
-    }
-
-    const ALIPAY: &str = r#"
-        [alipay]
-        prefixes = ["5401"]
-        card_types = ["TJ000001"]
-        [[alipay.keys]]
-        key_id = 1
-        algorithm = "secp256k1"
-        public_key = "036693576fe549c7d3e9647e77bf965879efd1759f42e40a1c1061b6b7f8a4261b"
-        [[alipay.keys]]
-        key_id = 7
-        algorithm = "sm2"
-        public_key = "028e04267ce267bfbeb658b6f1dd2336e06491edea61d29786700ef58909b1bb6b"
-    "#;
-
-    #[test]
-    fn a_profile_with_alipay_codes_is_read() {
-        let profile = with(ALIPAY).unwrap();
-        let issuing = profile.alipay.unwrap();
-        assert_eq!(format!("{:?}", issuing.prefixes()), "[5401]");
-        assert!(profile.mot.is_empty());
-        let without = with(&ALIPAY.replace("prefixes = [\"5401\"]", "")).unwrap().alipay.unwrap();
-        assert_eq!(format!("{:?}", without.prefixes()), "[none]");
-    }
-
-    const FIRST: &str = "036693576fe549c7d3e9647e77bf965879efd1759f42e40a1c1061b6b7f8a4261b";
-    const SECOND: &str = "028e04267ce267bfbeb658b6f1dd2336e06491edea61d29786700ef58909b1bb6b";
-    const ABOVE_P: &str = "02ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
-
-    #[test]
-    fn alipay_values_that_cannot_be_are_refused_with_what_is_allowed() {
-        for (from, to, says) in [
-            ("card_types", "card_type", "`card_type`"),
-            ("key_id = 1", "id = 1", "`id`"),
-            ("key_id = 1", "key_id = 256", "256"),
-            ("key_id = 1", "key_id = 7", "key_id 7 was given before"),
-            ("\"secp256k1\"", "\"p256\"", "`secp256k1` or `sm2`"),
-            // An X may be on both curves; ff… is above p on both.
-            (FIRST, ABOVE_P, "key_id 1: public_key: expected a compressed point on the algorithm's curve"),
-            (SECOND, ABOVE_P, "key_id 7: public_key: expected a compressed point on the algorithm's curve"),
-            ("\"0366", "\"0566", "key_id 1: public_key: expected a compressed point"),
-            ("\"0366", "\"66", "key_id 1: public_key: expected 33 bytes"),
-            ("[\"TJ000001\"]", "[]", "alipay.card_types is empty"),
-            ("\"TJ000001\"", "\"TJ00001\"", "8 ASCII characters"),
-            ("\"TJ000001\"", "\"TJ0000é\"", "8 ASCII characters"),
-            ("[\"5401\"]", "[\"5401\", \"5401\"]", "5401 overlaps"),
-            ("[\"5401\"]", "[\"5401\", \"54\"]", "54 overlaps"),
-            ("[\"5401\"]", "[\"\"]", "1 to 8 bytes"),
-            ("[\"5401\"]", "[\"540101010101010101\"]", "1 to 8 bytes"),
-            ("[\"5401\"]", "[\"T1\"]", "hexadecimal"),
-            ("[\"5401\"]", "[\"81\"]", "must not begin with 80 to ff"),
-            ("[\"5401\"]", "[\"0201\"]", "must not begin with 02"),
-        ] {
-            assert!(ALIPAY.contains(from), "{from}");
-            let refusal = with(&ALIPAY.replace(from, to)).unwrap_err();
-            assert!(refusal.contains(says), "{to}: {refusal}");
-        }
-        let keyless = ALIPAY.split("[[alipay.keys]]").next().unwrap();
-        assert!(with(keyless).unwrap_err().contains("keys"));
-        assert!(with(&format!("{keyless}keys = []")).unwrap_err().contains("alipay.keys is empty"));
-    }
-
-    #[test]
-    fn a_partner_without_a_format_is_refused() {
-        let head = GOOD.split("[[mot]]").next().unwrap();
-        assert!(matches!(Profile::from_toml(head), Err(ProfileError::NoFormat)));
-    }
-}
+mod tests;

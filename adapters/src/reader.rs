@@ -1,22 +1,25 @@
 //! Takes fixed fields off the front of a byte string, one after another.
 
 /// What is left to read. Every method says `None` where the bytes run out.
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    of: usize,
+}
 
 impl<'a> Reader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self { rest: bytes, of: bytes.len() }
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
-        let (field, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
+        let (field, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
         Some(field)
     }
 
     pub(crate) fn slice(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (field, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
+        let (field, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
         Some(field)
     }
 
@@ -32,7 +35,12 @@ impl<'a> Reader<'a> {
         self.array().copied().map(u32::from_be_bytes)
     }
 
+    /// How many bytes were taken.
+    pub(crate) const fn position(&self) -> usize {
+        self.of - self.rest.len()
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rest.is_empty()
     }
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::{MotTrust, PartnerConflict, Partners, Profile, ProfileError, TrustError};
 
-const PROFILES: [&str; 7] = [
+const PROFILES: [&str; 11] = [
     include_str!("../partners/yikatong.toml"),
     include_str!("../partners/beijing-bus.toml"),
     include_str!("../partners/alipay.toml"),
@@ -12,6 +12,10 @@ const PROFILES: [&str; 7] = [
     include_str!("../partners/hohhot-metro.toml"),
     include_str!("../partners/chongqing-metro.toml"),
     include_str!("../partners/tianjin-metro.toml"),
+    include_str!("../partners/yitongxing.toml"),
+    include_str!("../partners/unionpay.toml"),
+    include_str!("../partners/cmb.toml"),
+    include_str!("../partners/shanghai-metro.toml"),
 ];
 
 const MOT_TRUST: &str = include_str!("../partners/mot-trust.toml");
@@ -51,7 +55,7 @@ mod tests {
     #[test]
     fn what_ships_loads_and_says_that_it_is_for_tests() {
         let partners = Partners::shipped().unwrap();
-        assert_eq!(partners.iter().count(), 7);
+        assert_eq!(partners.iter().count(), 11);
         assert!(partners.iter().all(|profile| profile.test));
         assert!(partners.has_test_keys());
     }

@@ -83,9 +83,10 @@ impl Accepted<'_> {
             format: NAME,
             medium: Medium::AlipayCode { user: Account::new(code.user) },
             platform: None,
+            id: None,
             generated_at: code.lifetime.generated_at(),
             expires_at: code.lifetime.expires_at(),
-            authorized_until: code.lifetime.authorized_until(),
+            authorized_until: Some(code.lifetime.authorized_until()),
         }
     }
 }

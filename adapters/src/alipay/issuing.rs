@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::layout::VERSION;
 use crate::{
+    Mark, ecdsa,
     ecdsa::{Rs, Secp256k1},
-    {ecdsa, sm2},
+    sm2,
 };
 
 /// How a partner shows `alipay` codes. From TOML it is always one that can be used.
@@ -56,7 +57,7 @@ impl AlipayIssuing {
             }
         }
         for (position, prefix) in prefixes.iter().enumerate() {
-            if prefixes.iter().take(position).any(|before| before.overlaps(prefix)) {
+            if prefixes.iter().take(position).any(|before| before.mark().overlaps(&prefix.mark())) {
                 return Err(format!("alipay.prefixes: {prefix} overlaps one that was given before"));
             }
         }
@@ -127,9 +128,9 @@ impl Prefix {
         payload.starts_with(self.claimed())
     }
 
-    /// Whether some payload begins like both.
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.claimed().starts_with(other.claimed()) || other.claimed().starts_with(self.claimed())
+    /// How payloads look that begin like this.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark::Begins(self.claimed().into())
     }
 
     /// What payloads begin with: without a prefix, with the version.

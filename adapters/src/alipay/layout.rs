@@ -3,7 +3,7 @@
 use super::der;
 use crate::{CodeError, ecdsa::Rs, lifetime::Lifetime, reader::Reader};
 
-pub(super) const VERSION: u8 = 0x02;
+pub(crate) const VERSION: u8 = 0x02;
 
 /// Bytes of the body without card number and card data.
 const FIXED_BODY_LEN: usize = 71;

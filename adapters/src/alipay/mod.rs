@@ -7,13 +7,15 @@
 
 mod check;
 mod der;
+mod fields;
 mod issuing;
 mod layout;
 
 pub use issuing::{AlipayIssuing, CardType, IssuerAlgorithm, Prefix, PublishedKey};
 pub use layout::AlipayCode;
+pub(crate) use layout::VERSION;
 
-use crate::{CodeError, Format, IssuerMemory, Partners, Profile, RideCode, UnixSeconds};
+use crate::{About, Check, CodeError, Format, IssuerMemory, Opened, Partners, Profile, UnixSeconds};
 
 /// The name in profiles, verdicts and conformance files.
 pub const NAME: &str = "alipay";
@@ -23,14 +25,28 @@ pub const NAME: &str = "alipay";
 pub struct Alipay;
 
 impl Format for Alipay {
-    fn name(&self) -> &'static str {
-        NAME
+    fn about(&self) -> &'static About {
+        use Check::{
+            Authorization, Clock, Expiry, Issuer, IssuerSignature, Medium, Structure, UserSignature, Validity,
+        };
+        const CHECKS: [Check; 9] = [
+            Structure,
+            Medium,
+            Issuer,
+            Authorization,
+            Validity,
+            Clock,
+            Expiry,
+            IssuerSignature,
+            UserSignature,
+        ];
+        &About { name: NAME, checks: &CHECKS, fields: fields::fields }
     }
 
     /// By a partner's prefix; without one, by the version.
     fn recognise<'p>(&self, payload: &[u8], partners: &'p Partners) -> Option<Option<&'p Profile>> {
         let claimed = partners.by_alipay(payload).map(|(_, partner)| partner);
-        (claimed.is_some() || payload.first() == Some(&layout::VERSION)).then_some(claimed)
+        (claimed.is_some() || payload.first() == Some(&VERSION)).then_some(claimed)
     }
 
     fn open(
@@ -40,11 +56,11 @@ impl Format for Alipay {
         partners: &Partners,
         now: UnixSeconds,
         memory: &dyn IssuerMemory,
-    ) -> Result<RideCode, CodeError> {
+    ) -> Result<Opened, CodeError> {
         let prefix_len = partners.by_alipay(payload).map_or(0, |(prefix, _)| prefix.len());
         let code = AlipayCode::parse(payload.get(prefix_len..).unwrap_or_default())?;
         let accepted = check::accept(&code, partner, now)?;
         accepted.verify(memory)?;
-        Ok(accepted.into_ride_code())
+        Ok(Opened::Checked(accepted.into_ride_code()))
     }
 }

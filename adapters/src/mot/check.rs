@@ -107,9 +107,10 @@ impl Accepted<'_> {
                 account: Account::new(hex::encode(self.code.account)),
             },
             platform: Some(self.code.platform),
+            id: None,
             generated_at: self.code.lifetime.generated_at(),
             expires_at: self.code.lifetime.expires_at(),
-            authorized_until: self.code.lifetime.authorized_until(),
+            authorized_until: Some(self.code.lifetime.authorized_until()),
         }
     }
 }

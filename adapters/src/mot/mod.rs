@@ -6,27 +6,49 @@
 
 mod certificate;
 mod check;
+mod fields;
 mod layout;
 pub mod trust;
 
 pub use layout::MotCode;
 
-use crate::{CodeError, Format, IssuerMemory, Partners, Profile, RideCode, UnixSeconds};
+use crate::{About, Check, CodeError, Format, IssuerMemory, Opened, Partners, Profile, UnixSeconds};
 
 /// The name in profiles, verdicts and conformance files.
 pub const NAME: &str = "mot";
+
+/// Every payload whose first byte is this or more.
+pub(crate) const FIRST: u8 = 0x80;
 
 /// The format.
 #[derive(Debug, Clone, Copy)]
 pub struct Mot;
 
 impl Format for Mot {
-    fn name(&self) -> &'static str {
-        NAME
+    fn about(&self) -> &'static About {
+        use Check::{
+            Authorization, Certificate, Clock, Expiry, Issuer, IssuerSignature, Medium, RootSignature,
+            Structure, UserSignature, Validity,
+        };
+        const CHECKS: [Check; 11] = [
+            Structure,
+            Medium,
+            Issuer,
+            Certificate,
+            Authorization,
+            Validity,
+            Clock,
+            Expiry,
+            RootSignature,
+            IssuerSignature,
+            UserSignature,
+        ];
+        &About { name: NAME, checks: &CHECKS, fields: fields::fields }
     }
 
+    /// By the first byte. Text in UTF-8 may begin so too, and is nobody's code; no code is text, since `81` begins none.
     fn recognise<'p>(&self, payload: &[u8], partners: &'p Partners) -> Option<Option<&'p Profile>> {
-        (*payload.first()? >= 0x80).then(|| {
+        (*payload.first()? >= FIRST && std::str::from_utf8(payload).is_err()).then(|| {
             let (platform, issuer) = layout::peek(payload)?;
             partners.by_mot(platform, issuer)
         })
@@ -39,10 +61,10 @@ impl Format for Mot {
         partners: &Partners,
         now: UnixSeconds,
         memory: &dyn IssuerMemory,
-    ) -> Result<RideCode, CodeError> {
+    ) -> Result<Opened, CodeError> {
         let code = MotCode::parse(payload)?;
         let accepted = check::accept(&code, partner, partners.mot(), now)?;
         accepted.verify(memory)?;
-        Ok(accepted.into_ride_code())
+        Ok(Opened::Checked(accepted.into_ride_code()))
     }
 }

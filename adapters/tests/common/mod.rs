@@ -3,8 +3,11 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc, sync::Mutex};
 
-use ridegate_adapters::{CodeError, IssuerMemory, LevelsId, Partners, RideCode, UnixSeconds, UserKey};
+use ridegate_adapters::{CodeError, IssuerMemory, LevelsId, Opened, Partners, UnixSeconds, UserKey};
 use serde_json::Value;
+
+/// When every case was made.
+pub const NOW: UnixSeconds = UnixSeconds(1_655_265_600);
 
 pub fn vectors_dir() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors"))
@@ -16,7 +19,7 @@ pub fn file(format: &str) -> Value {
 }
 
 /// Formats that have conformance cases, with how many there are.
-pub const FILES: [(&str, usize); 2] = [("mot", 59), ("alipay", 31)];
+pub const FILES: [(&str, usize); 3] = [("mot", 59), ("alipay", 31), ("online", 17)];
 
 pub struct Case {
     pub name: String,
@@ -34,6 +37,11 @@ pub fn cases(format: &str) -> Vec<Case> {
         expect: case["expect"].clone(),
     };
     file["cases"].as_array().unwrap().iter().map(case).collect()
+}
+
+/// Every case of every file.
+pub fn every_case() -> Vec<Case> {
+    FILES.iter().flat_map(|(format, _)| cases(format)).collect()
 }
 
 /// The code called `name`.
@@ -54,7 +62,7 @@ pub fn open(
     payload: &[u8],
     now: UnixSeconds,
     memory: &dyn IssuerMemory,
-) -> Result<RideCode, CodeError> {
+) -> Result<Opened, CodeError> {
     partners.recognise(payload)?.open(now, memory)
 }
 
@@ -69,5 +77,18 @@ impl IssuerMemory for Everything {
 
     fn remember(&self, levels: LevelsId, user: Arc<UserKey>) {
         self.0.lock().unwrap().insert(levels, user);
+    }
+}
+
+/// Vouches for the rider's key of one code, whatever the levels.
+pub struct Vouching(pub Arc<UserKey>);
+
+impl IssuerMemory for Vouching {
+    fn recall(&self, _: &LevelsId) -> Option<Arc<UserKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn remember(&self, _: LevelsId, _: Arc<UserKey>) {
+        panic!("levels that are vouched for were verified again");
     }
 }

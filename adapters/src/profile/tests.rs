@@ -1,0 +1,210 @@
+use super::*;
+
+const GOOD: &str = r#"
+    id = "x-metro"
+    name = { zh = "某地铁", en = "X Metro" }
+    city = "X"
+    kind = "metro"
+    [[mot]]
+    platform = "99990009"
+    issuer = "99990009"
+    account_types = [1]
+"#;
+
+fn refusal(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from));
+    Profile::from_toml(&GOOD.replace(from, to)).unwrap_err().to_string()
+}
+
+#[test]
+fn a_profile_is_read() {
+    let profile = Profile::from_toml(GOOD).unwrap();
+    assert_eq!(profile.id.as_str(), "x-metro");
+    assert!(!profile.test);
+    assert!(profile.issues_mot("99990009".parse().unwrap()));
+    assert!(!profile.issues_mot("99990008".parse().unwrap()));
+}
+
+#[test]
+fn a_misspelt_key_is_refused_by_name() {
+    assert!(refusal("city", "citty").contains("citty"));
+}
+
+#[test]
+fn values_that_cannot_be_are_refused_with_what_is_allowed() {
+    assert!(refusal("\"99990009\"\n    issuer", "\"9999000\"\n    issuer").contains("8 decimal digits"));
+    assert!(refusal("x-metro", "X Metro").contains("lower-case"));
+    assert!(refusal("\"metro\"", "\"ferry\"").contains("`card`, `bus`, `metro`, `payment`"));
+    assert_eq!(refusal("[1]", "[]"), "mot.account_types is empty: list what is onboarded");
+    assert!(refusal("[1]", "[256]").contains("256"));
+}
+
+/// A profile with this section after its first lines.
+fn with(section: &str) -> Result<Profile, String> {
+    let head = GOOD.split("[[mot]]").next().unwrap();
+    Profile::from_toml(&format!("{head}{section}")).map_err(|error| error.to_string())
+}
+
+const ALIPAY: &str = r#"
+    [alipay]
+    prefixes = ["5401"]
+    card_types = ["TJ000001"]
+    [[alipay.keys]]
+    key_id = 1
+    algorithm = "secp256k1"
+    public_key = "036693576fe549c7d3e9647e77bf965879efd1759f42e40a1c1061b6b7f8a4261b"
+    [[alipay.keys]]
+    key_id = 7
+    algorithm = "sm2"
+    public_key = "028e04267ce267bfbeb658b6f1dd2336e06491edea61d29786700ef58909b1bb6b"
+"#;
+
+#[test]
+fn a_profile_with_alipay_codes_is_read() {
+    let profile = with(ALIPAY).unwrap();
+    let issuing = profile.alipay.unwrap();
+    assert_eq!(format!("{:?}", issuing.prefixes()), "[5401]");
+    assert!(profile.mot.is_empty());
+    let without = with(&ALIPAY.replace("prefixes = [\"5401\"]", "")).unwrap().alipay.unwrap();
+    assert_eq!(format!("{:?}", without.prefixes()), "[none]");
+}
+
+const FIRST: &str = "036693576fe549c7d3e9647e77bf965879efd1759f42e40a1c1061b6b7f8a4261b";
+const SECOND: &str = "028e04267ce267bfbeb658b6f1dd2336e06491edea61d29786700ef58909b1bb6b";
+const ABOVE_P: &str = "02ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
+
+#[test]
+fn alipay_values_that_cannot_be_are_refused_with_what_is_allowed() {
+    for (from, to, says) in [
+        ("card_types", "card_type", "`card_type`"),
+        ("key_id = 1", "id = 1", "`id`"),
+        ("key_id = 1", "key_id = 256", "256"),
+        ("key_id = 1", "key_id = 7", "key_id 7 was given before"),
+        ("\"secp256k1\"", "\"p256\"", "`secp256k1` or `sm2`"),
+        // An X may be on both curves; ff… is above p on both.
+        (FIRST, ABOVE_P, "key_id 1: public_key: expected a compressed point on the algorithm's curve"),
+        (SECOND, ABOVE_P, "key_id 7: public_key: expected a compressed point on the algorithm's curve"),
+        ("\"0366", "\"0566", "key_id 1: public_key: expected a compressed point"),
+        ("\"0366", "\"66", "key_id 1: public_key: expected 33 bytes"),
+        ("[\"TJ000001\"]", "[]", "alipay.card_types is empty"),
+        ("\"TJ000001\"", "\"TJ00001\"", "8 ASCII characters"),
+        ("\"TJ000001\"", "\"TJ0000é\"", "8 ASCII characters"),
+        ("[\"5401\"]", "[\"5401\", \"5401\"]", "5401 overlaps"),
+        ("[\"5401\"]", "[\"5401\", \"54\"]", "54 overlaps"),
+        ("[\"5401\"]", "[\"\"]", "1 to 8 bytes"),
+        ("[\"5401\"]", "[\"540101010101010101\"]", "1 to 8 bytes"),
+        ("[\"5401\"]", "[\"T1\"]", "hexadecimal"),
+        ("[\"5401\"]", "[\"81\"]", "must not begin with 80 to ff"),
+        ("[\"5401\"]", "[\"0201\"]", "must not begin with 02"),
+    ] {
+        assert!(ALIPAY.contains(from), "{from}");
+        let refusal = with(&ALIPAY.replace(from, to)).unwrap_err();
+        assert!(refusal.contains(says), "{to}: {refusal}");
+    }
+    let keyless = ALIPAY.split("[[alipay.keys]]").next().unwrap();
+    assert!(with(keyless).unwrap_err().contains("keys"));
+    assert!(with(&format!("{keyless}keys = []")).unwrap_err().contains("alipay.keys is empty"));
+}
+
+#[test]
+fn a_partner_without_a_format_is_refused() {
+    let head = GOOD.split("[[mot]]").next().unwrap();
+    assert!(matches!(Profile::from_toml(head), Err(ProfileError::NoFormat)));
+}
+
+const ONLINE: &str = r#"
+    [emv-cpm]
+    aids = ["a000000333"]
+    iins = ["62"]
+    [unionpay-token]
+    iins = ["62", "621286"]
+    [[opaque]]
+    begins = "YTX1:"
+    [[opaque]]
+    length = 84
+    first_byte = "01"
+    [resolver]
+    endpoint = "https://resolver.example:443"
+    ca = "x/ca.pem"
+    [prompts]
+    not_linked = { zh = "请先授权", en = "Please link first" }
+"#;
+
+#[test]
+fn a_profile_with_codes_that_only_the_partner_can_read_is_read() {
+    let profile = with(ONLINE).unwrap();
+    assert!(profile.is_online() && !with(ALIPAY).unwrap().is_online());
+    let resolver = profile.resolver.unwrap();
+    assert_eq!((resolver.timeout.as_millis(), resolver.concurrent_calls.get()), (80, 128));
+    assert_eq!(profile.prompts.not_linked.unwrap().zh, "请先授权");
+    assert_eq!(profile.prompts.throttled, None);
+    let marks: Vec<_> = profile.opaque.iter().map(|issuing| issuing.mark().to_string()).collect();
+    assert_eq!(marks, ["payloads that begin with 595458313a", "payloads of 84 bytes that begin with 01"]);
+}
+
+#[test]
+fn online_values_that_cannot_be_are_refused_with_what_is_allowed() {
+    let aids = "aids = [\"a000000333\"]";
+    let iins = "iins = [\"62\", \"621286\"]";
+    let begins = "begins = \"YTX1:\"";
+    for (from, to, says) in [
+        (aids, "aids = []", "emv-cpm.aids is empty"),
+        (aids, "aids = [\"a0000003\"]", "5 to 16 bytes in hexadecimal"),
+        (aids, "aids = [\"a00000033g\"]", "5 to 16 bytes in hexadecimal"),
+        ("iins = [\"62\"]", "iins = []", "emv-cpm.iins is empty"),
+        ("iins = [\"62\"]", "iins = [\"6\"]", "2 to 12 digits"),
+        ("iins = [\"62\"]", "iins = [\"6x\"]", "2 to 12 digits"),
+        (iins, "iins = []", "unionpay-token.iins is empty"),
+        (iins, "iins = [\"40\"]", "begin with 62"),
+        (begins, "begins = \"Y\"", "2 to 16 printable ASCII"),
+        (begins, "begins = \"YTX 1\"", "2 to 16 printable ASCII"),
+        (begins, "begins = \"亿通\"", "2 to 16 printable ASCII"),
+        (begins, "begins = \"6200\"", "may be unionpay-token codes"),
+        (begins, "begins = \"hQVD\"", "may be emv-cpm codes"),
+        (begins, "begins = \"hQVDUFYwMW11\"", "may be emv-cpm codes"),
+        (begins, "begins = \"YTX1:\"\n    length = 84", "begins alone, or length and first_byte"),
+        (begins, "length = 84", "begins alone, or length and first_byte"),
+        ("length = 84", "length = 1", "2 to 4096 bytes"),
+        ("length = 84", "length = 4097", "2 to 4096 bytes"),
+        ("\"01\"", "\"1\"", "one byte in hexadecimal"),
+        ("\"01\"", "\"0101\"", "one byte in hexadecimal"),
+        ("\"01\"", "\"80\"", "may be mot codes"),
+        ("\"01\"", "\"ff\"", "may be mot codes"),
+        ("\"01\"", "\"02\"", "may be alipay codes"),
+        ("\"01\"", "\"36\"", "may be unionpay-token codes"),
+        ("\"01\"", "\"68\"", "may be emv-cpm codes"),
+        (
+            "\"01\"",
+            "\"59\"",
+            "payloads that begin with 595458313a, and payloads of 84 bytes that begin with 59, overlap",
+        ),
+        ("endpoint", "endpont", "`endpont`"),
+        ("ca =", "timeout = \"11s\"\n    ca =", "1ms to 10s"),
+        ("ca =", "timeout = 80\n    ca =", "1ms to 10s"),
+        ("ca =", "concurrent_calls = 0\n    ca =", "nonzero"),
+        ("not_linked", "health", "`health`"),
+        ("\"请先授权\"", "\"\"", "1 to 60 characters"),
+        ("\"请先授权\"", "\"a\\nb\"", "1 to 60 characters"),
+    ] {
+        assert!(ONLINE.contains(from), "{from}");
+        let refusal = with(&ONLINE.replacen(from, to, 1)).unwrap_err();
+        assert!(refusal.contains(says), "{to}: {refusal}");
+    }
+    let long = "权".repeat(61);
+    assert!(with(&ONLINE.replace("请先授权", &long)).unwrap_err().contains("1 to 60 characters"));
+    assert!(with(&ONLINE.replace("请先授权", &long[3..])).is_ok());
+}
+
+#[test]
+fn who_alone_can_read_a_code_must_be_asked_and_nobody_else() {
+    let (formats, resolver) = ONLINE.split_once("[resolver]").unwrap();
+    let only =
+        |format: &str| formats.split("    [").find(|section| section.contains(format)).unwrap().to_owned();
+    for format in ["emv-cpm", "unionpay-token"] {
+        let refusal = with(&format!("[{}", only(format))).unwrap_err();
+        assert_eq!(refusal, format!("[resolver] is missing: only the partner can read its {format} codes"));
+    }
+    assert!(with("[[opaque]]\nbegins = \"YTX1:\"").unwrap_err().contains("its opaque codes"));
+    let idle = with(&format!("{ALIPAY}\n[resolver]{resolver}")).unwrap_err();
+    assert!(idle.contains("[resolver] is never asked"), "{idle}");
+}
