@@ -1,8 +1,9 @@
 //! The claim on a code: shown for the first time, again by the same reader, or used up.
 //!
-//! The formats have no one-time mark. The claim's identity is (partner, issuer, account, generated at, in or out),
-//! never a hash of the payload: an ECDSA signature can be turned into another valid one without the key, and
-//! uncovered bytes can be changed at will.
+//! The formats have no one-time mark. The claim's identity is (partner, issuer, account, generated at, in or out); of a
+//! code that only its partner can read, (partner, the partner's id of the code, in or out). It is never a hash of the
+//! payload: an ECDSA signature can be turned into another valid one without the key, and uncovered bytes can be changed
+//! at will.
 
 use std::sync::Arc;
 
@@ -84,17 +85,14 @@ impl Claims {
     }
 
     fn key(&self, code: &RideCode, tap: &Tap) -> Pseudonym {
+        let partner = code.partner.as_str().as_bytes();
         let way = if tap.passage.direction.is_in() { b"i" } else { b"o" };
-        self.keys.pseudonym(
-            Use::Claim,
-            &[
-                code.partner.as_str().as_bytes(),
-                code.medium.issuer_bytes(),
-                code.medium.account().expose().as_bytes(),
-                &code.generated_at.0.to_be_bytes(),
-                way,
-            ],
-        )
+        if let Some(id) = &code.id {
+            return self.keys.pseudonym(Use::Claim, &[partner, id.expose().as_bytes(), way]);
+        }
+        let (issuer, account) = (code.medium.issuer_bytes(), code.medium.account().expose().as_bytes());
+        let generated_at = code.generated_at.0.to_be_bytes();
+        self.keys.pseudonym(Use::Claim, &[partner, issuer, account, &generated_at, way])
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Use {
     Claim,
     /// An idempotency key and what was asked under it.
     Idempotency,
+    /// A code that its partner has read.
+    Reading,
 }
 
 /// The gateway's keys, all derived from one secret.
@@ -37,6 +39,7 @@ pub struct Keyring {
     person: Hmac<Sha256>,
     claim: Hmac<Sha256>,
     idempotency: Hmac<Sha256>,
+    reading: Hmac<Sha256>,
     seal: XChaCha20Poly1305,
     check: Pseudonym,
 }
@@ -102,6 +105,7 @@ impl Keyring {
             person: mac(&derive("person")),
             claim: mac(&derive("claim")),
             idempotency: mac(&derive("idempotency")),
+            reading: mac(&derive("reading")),
             seal: XChaCha20Poly1305::new(&derive("seal").into()),
             check: Pseudonym(derive("check")),
         }
@@ -115,6 +119,7 @@ impl Keyring {
             Use::Person => &self.person,
             Use::Claim => &self.claim,
             Use::Idempotency => &self.idempotency,
+            Use::Reading => &self.reading,
         };
         finish(mac.clone(), parts)
     }

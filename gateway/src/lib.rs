@@ -6,11 +6,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`admission`] | who asks, whether the request can be used, how often a partner may come |
+//! | [`reading`] | codes that only their partner can read |
 //! | [`claim`] | whether this code was shown before |
 //! | [`resolve`] | who is linked, and what the authority says of them |
 //! | [`domain`] | what the policy makes of it: pure |
+//! | [`roster`] | the partners of this moment |
 //! | [`linking`] | what partners do: link, unlink, ask |
-//! | [`backends`] | memory, SQLite, the health authority: the only files that know them |
+//! | [`backends`] | memory, SQLite, the health authority, partners' resolvers: the only files that know them |
 //! | [`door`] | connections: TLS, who is there, limits, taking leave |
 //! | [`transport`] | gRPC over them |
 //! | [`health`], [`metrics`], [`operations`] | what operators see |
@@ -30,7 +32,9 @@ pub mod keyring;
 pub mod linking;
 pub mod metrics;
 pub mod operations;
+pub mod reading;
 pub mod resolve;
 pub mod road;
+pub mod roster;
 pub mod stages;
 pub mod transport;

@@ -3,22 +3,23 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::{PartnerId, Partners, UnixSeconds};
+use ridegate_adapters::{Opened, PartnerId, UnixSeconds};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    admission::{quota::Quotas, tap::Tap},
+    admission::tap::Tap,
     budget::Budget,
     claim::{Claims, Taken},
     clock::Clock,
     domain::{
         decide::decide,
         policy::Policy,
-        verdict::{Finding, Inspect, Verdict},
+        verdict::{Finding, Inspect, Refused, Verdict},
     },
     metrics::Metrics,
     resolve::{Resolution, Resolver, levels::Levels},
+    roster::InForce,
     stages::{Stage, Stages},
 };
 
@@ -27,10 +28,8 @@ use crate::{
 pub struct Road {
     /// What is taken for now.
     pub clock: Clock,
-    /// Whose codes count.
-    pub partners: Arc<Partners>,
-    /// How often each partner may come.
-    pub quotas: Arc<Quotas>,
+    /// Whose codes count, how often each partner may come, and who reads what only it can read.
+    pub roster: InForce,
     /// Issuer levels verified before.
     pub levels: Levels,
     /// Codes shown before.
@@ -75,7 +74,7 @@ impl Road {
         let (mut partner, mut stages) = (None, Stages::begin());
         let passed = match self.in_flight.try_acquire() {
             Ok(_turn) => self.pass(tap, verdict_id, budget, &mut partner, &mut stages).await,
-            Err(_) => Err(Inspect::Overloaded),
+            Err(_) => Err(Inspect::Overloaded.into()),
         };
         let Passed { finding, retry_of } = passed.unwrap_or_else(Passed::inspect);
         let age = |as_of| self.clock.now().duration_since(as_of).max(SignedDuration::ZERO);
@@ -92,25 +91,36 @@ impl Road {
         budget: Budget,
         partner: &mut Option<PartnerId>,
         stages: &mut Stages,
-    ) -> Result<Passed, Inspect> {
+    ) -> Result<Passed, Refused> {
         let now = self.clock.now();
+        let second = UnixSeconds(now.as_second());
+        let roster = self.roster.load_full();
 
-        let scanned = self.partners.recognise(&tap.payload)?;
+        let scanned = roster.partners.recognise(&tap.payload)?;
         *partner = scanned.partner().map(|profile| profile.id.clone());
         stages.passed(Stage::Recognise);
 
-        let admitted = self.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
+        let admitted = roster.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
         stages.passed(Stage::Quota);
 
-        let code = admitted.open(UnixSeconds(now.as_second()), &self.levels)?;
+        let opened = admitted.open(second, &self.levels)?;
         stages.passed(Stage::Open);
+
+        let code = match opened {
+            Opened::Checked(code) => code,
+            Opened::Online(code) => {
+                let read = roster.readers.read(code, tap, budget, second).await;
+                stages.passed(Stage::Resolver);
+                read?
+            }
+        };
 
         let fresh = match self.claims.take(code, tap, verdict_id, now) {
             Taken::Fresh(fresh) => fresh,
             Taken::Repeat { first, outcome } => {
                 return Ok(Passed { finding: outcome, retry_of: Some(first) });
             }
-            Taken::Replayed => return Err(Inspect::CodeReplayed),
+            Taken::Replayed => return Err(Inspect::CodeReplayed.into()),
         };
         stages.passed(Stage::Claim);
 
@@ -130,8 +140,8 @@ impl Road {
 }
 
 impl Passed {
-    const fn inspect(reason: Inspect) -> Self {
-        let finding = Finding { verdict: Verdict::Inspect(reason), evidence_as_of: None, degraded: None };
+    const fn inspect(Refused { reason, degraded }: Refused) -> Self {
+        let finding = Finding { verdict: Verdict::Inspect(reason), evidence_as_of: None, degraded };
         Self { finding, retry_of: None }
     }
 }

@@ -13,6 +13,8 @@ pub enum Stage {
     Quota,
     /// Structure, times, signatures.
     Open,
+    /// What only the partner can read.
+    Resolver,
     /// Shown before?
     Claim,
     /// Who is linked.
@@ -25,8 +27,16 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Recognise, Self::Quota, Self::Open, Self::Claim, Self::Link, Self::Facts, Self::Policy];
+    pub const ALL: [Self; 8] = [
+        Self::Recognise,
+        Self::Quota,
+        Self::Open,
+        Self::Resolver,
+        Self::Claim,
+        Self::Link,
+        Self::Facts,
+        Self::Policy,
+    ];
 
     /// As metrics and `server-timing` call it.
     pub const fn name(self) -> &'static str {
@@ -34,6 +44,7 @@ impl Stage {
             Self::Recognise => "recognise",
             Self::Quota => "quota",
             Self::Open => "open",
+            Self::Resolver => "resolver",
             Self::Claim => "claim",
             Self::Link => "link",
             Self::Facts => "facts",

@@ -7,7 +7,7 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use ridegate_adapters::{
-    CodeError, IssuerMemory, PartnerId, Partners, QuotaProfile, Recognised, RideCode, UnixSeconds,
+    CodeError, IssuerMemory, Opened, PartnerId, Partners, QuotaProfile, Recognised, UnixSeconds,
 };
 
 use crate::metrics::Metrics;
@@ -33,13 +33,15 @@ pub struct DefaultRates {
 /// Every partner's budgets.
 #[derive(Debug)]
 pub struct Quotas {
-    partners: HashMap<PartnerId, Budgets>,
+    partners: HashMap<PartnerId, Arc<Budgets>>,
+    defaults: DefaultRates,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
 struct Budgets {
     codes: DefaultDirectRateLimiter,
+    codes_rate: Rate,
     calls: DefaultDirectRateLimiter,
     calls_rate: Rate,
 }
@@ -58,8 +60,8 @@ pub struct OverQuota {
 pub struct Admitted<'a>(Recognised<'a>);
 
 impl Admitted<'_> {
-    /// Checks everything about the code at `now`.
-    pub fn open(self, now: UnixSeconds, memory: &dyn IssuerMemory) -> Result<RideCode, CodeError> {
+    /// Checks everything about the code at `now` that can be checked here.
+    pub fn open(self, now: UnixSeconds, memory: &dyn IssuerMemory) -> Result<Opened, CodeError> {
         self.0.open(now, memory)
     }
 }
@@ -67,9 +69,18 @@ impl Admitted<'_> {
 impl Quotas {
     /// Budgets for every partner: its profile's, and where that is silent the defaults.
     pub fn new(partners: &Partners, defaults: DefaultRates, metrics: Arc<Metrics>) -> Self {
-        let budgets =
-            partners.iter().map(|profile| (profile.id.clone(), Budgets::new(profile.quota, defaults)));
-        Self { partners: budgets.collect(), metrics }
+        Self { partners: HashMap::new(), defaults, metrics }.renewed(partners)
+    }
+
+    /// Budgets for other partners. Who had the same before has what is left of them.
+    #[must_use]
+    pub fn renewed(&self, partners: &Partners) -> Self {
+        let budgets = partners.iter().map(|profile| {
+            let fresh = Budgets::new(profile.quota, self.defaults);
+            let before = self.partners.get(&profile.id).filter(|before| before.rates() == fresh.rates());
+            (profile.id.clone(), before.cloned().unwrap_or_else(|| Arc::new(fresh)))
+        });
+        Self { partners: budgets.collect(), defaults: self.defaults, metrics: Arc::clone(&self.metrics) }
     }
 
     /// Spends one code of the partner's budget. A code of nobody's costs no signature, so it needs no budget.
@@ -97,7 +108,11 @@ impl Budgets {
     fn new(own: QuotaProfile, defaults: DefaultRates) -> Self {
         let codes = Rate::of(own.codes_per_second, own.codes_burst, defaults.codes);
         let calls = Rate::of(own.calls_per_second, own.calls_burst, defaults.calls);
-        Self { codes: codes.limiter(), calls: calls.limiter(), calls_rate: calls }
+        Self { codes: codes.limiter(), codes_rate: codes, calls: calls.limiter(), calls_rate: calls }
+    }
+
+    const fn rates(&self) -> [Rate; 2] {
+        [self.codes_rate, self.calls_rate]
     }
 }
 
@@ -113,5 +128,40 @@ impl Rate {
 
     fn limiter(self) -> DefaultDirectRateLimiter {
         RateLimiter::direct(Quota::per_second(self.per_second).allow_burst(self.burst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ridegate_adapters::{MotTrust, Profile};
+
+    use super::*;
+
+    fn partners(rate: u32) -> Partners {
+        let quota = format!("[quota]\ncalls_per_second = {rate}\ncalls_burst = 2\n");
+        let of = |id: &str, platform: &str, more: &str| {
+            let profile = format!(
+                "id = '{id}'\nname = {{ zh = '某', en = 'X' }}\ncity = 'X'\nkind = 'metro'\n\
+                 [[mot]]\nplatform = '{platform}'\nissuer = '99990001'\naccount_types = [1]\n{more}"
+            );
+            Profile::from_toml(&profile).unwrap()
+        };
+        let both = vec![of("a", "00000001", &quota), of("b", "00000002", "")];
+        Partners::new(both, MotTrust::default()).unwrap()
+    }
+
+    #[test]
+    fn a_change_of_partners_gives_nobody_a_new_budget_whose_rates_are_the_same() {
+        let one = NonZeroU32::MIN;
+        let rate = Rate { per_second: one, burst: one };
+        let defaults = DefaultRates { codes: rate, calls: rate };
+        let quotas = Quotas::new(&partners(1), defaults, Arc::default());
+        let [a, b] = ["a", "b"].map(|id| PartnerId::new(id).unwrap());
+        let left = |quotas: &Quotas, of: &PartnerId| (0..5).filter(|_| quotas.call(of).is_ok()).count();
+        assert_eq!((left(&quotas, &a), left(&quotas, &b)), (2, 1));
+        let same = quotas.renewed(&partners(1));
+        assert_eq!((left(&same, &a), left(&same, &b)), (0, 0));
+        let other = same.renewed(&partners(3));
+        assert_eq!((left(&other, &a), left(&other, &b)), (2, 0), "another rate is another budget");
     }
 }

@@ -1,8 +1,10 @@
 //! Wires the gateway up. The one place that knows every part: a configuration becomes settings, settings become a gateway
 //! that runs.
 
+mod onboard;
 mod running;
 mod settings;
+mod upstream;
 mod wire;
 
 pub use running::Running;

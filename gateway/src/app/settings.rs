@@ -1,35 +1,36 @@
 //! From a configuration to settings that are safe to start with.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ridegate_adapters::Partners;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
+use super::{
+    onboard::{Follower, Onboarded},
+    upstream::{Stated, Upstream},
+};
 use crate::{
     clock::Clock,
-    config::{Config, ConfigError, ConfigFile},
+    config::{Authority, Config, ConfigError, ConfigFile},
     domain::{
         passage::{Direction, Passage},
         policy::Policy,
     },
-    door::tls::{self, Ends, Tls, TlsError, TlsFiles},
+    door::tls::{Ends, Tls, TlsError, TlsFiles},
 };
 
 /// A configuration whose files were all read, and what is taken for now.
 #[derive(Debug)]
 pub struct Settings {
     pub(super) config: Config,
-    pub(super) partners: Arc<Partners>,
+    pub(super) onboarded: Onboarded,
+    pub(super) follower: Option<Follower>,
     pub(super) policy: Arc<Policy>,
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) authority: Endpoint,
-    pub(super) authority_ends: Ends,
+    pub(super) authority: Upstream,
     pub(super) clock: Clock,
 }
+
+pub(super) const TEST_KEYS: &str = "holds test keys (test = true): for --insecure-dev only";
 
 /// File descriptors for what is not a connection: registry, authority, operations, files that are read.
 const DESCRIPTORS_OF_OURS: usize = 256;
@@ -37,10 +38,10 @@ const DESCRIPTORS_OF_OURS: usize = 256;
 impl Settings {
     /// Reads what the configuration names, and refuses what would not be safe.
     pub fn new(file: ConfigFile, clock: Clock, insecure_dev: bool) -> Result<Self, ConfigError> {
-        let partners = Arc::new(file.load_partners()?);
+        let (onboarded, follower) = Onboarded::by(&file, insecure_dev)?;
         let policy = Arc::new(file.load_policy()?);
-        if !insecure_dev && partners.has_test_keys() {
-            return Err(refuse_test_keys(&file, &partners));
+        if !insecure_dev && onboarded.partners.has_test_keys() {
+            return Err(refuse_test_keys(&file, &onboarded.partners));
         }
         let tls = file.config.tls.clone().map(|tls| Tls::load(tls.into())).transpose();
         let tls = tls.map_err(|error| refuse_certificates(&file, &error))?.map(Arc::new);
@@ -58,8 +59,8 @@ impl Settings {
             let why = "must be a loopback address with --insecure-dev, such as 127.0.0.1:9464";
             return Err(file.refuse("operations", "address", why));
         }
-        let (authority, authority_ends) = authority_endpoint(&file, insecure_dev)?;
-        Ok(Self { config: file.config, partners, policy, tls, authority, authority_ends, clock })
+        let authority = authority(&file, insecure_dev)?;
+        Ok(Self { config: file.config, onboarded, follower, policy, tls, authority, clock })
     }
 
     /// Where it will listen.
@@ -72,10 +73,19 @@ impl Settings {
         self.tls.is_some()
     }
 
-    /// When the certificates it uses end, by `server`, `client_ca`, `client_crl`, `authority_ca` and `authority_client`.
+    /// When the certificates it uses end, by `server`, `client_ca`, `client_crl`, `authority_ca`, `authority_client`, and
+    /// `resolver_ca` and `resolver_client` with a partner's name behind a slash.
     pub fn ends(&self) -> Ends {
         let own = self.tls.iter().flat_map(|tls| tls.ends());
-        own.chain(self.authority_ends.iter().copied()).collect()
+        own.chain(self.upstream_ends()).collect()
+    }
+
+    /// Of those, the ones for asking others.
+    pub(super) fn upstream_ends(&self) -> Ends {
+        let Upstream { ca_end, client_end, .. } = self.authority;
+        let authority = [("authority_ca", ca_end), ("authority_client", client_end)];
+        let authority = authority.into_iter().filter_map(|(name, end)| Some((name.into(), end?)));
+        authority.chain(self.onboarded.ends.iter().cloned()).collect()
     }
 
     /// Takes in as many connections as so many file descriptors are enough for, if the configuration asks for more;
@@ -90,7 +100,7 @@ impl Settings {
 
     /// How many partners it knows.
     pub fn partners(&self) -> usize {
-        self.partners.iter().count()
+        self.onboarded.partners.iter().count()
     }
 
     /// Whether the policy asks anything at this moment, on the way in.
@@ -105,50 +115,12 @@ impl Settings {
     }
 }
 
-/// Whom facts come from, and when the certificates for that end. Facts are nobody else's business, so they cross no
-/// network in the clear.
-fn authority_endpoint(file: &ConfigFile, insecure_dev: bool) -> Result<(Endpoint, Ends), ConfigError> {
-    let config = &file.config.authority;
-    let endpoint = Endpoint::from(config.endpoint.uri().clone());
-    let refuse = |key, why: &str| file.refuse("authority", key, why);
-    if !config.endpoint.is_secure() {
-        if config.ca.is_some() || config.certificate.is_some() || config.key.is_some() {
-            return Err(refuse("endpoint", "must be https:// where ca, certificate or key are given"));
-        }
-        let allowed = insecure_dev || config.endpoint.is_local();
-        let elsewhere = || refuse("endpoint", "must be https:// where it is not on this machine");
-        return allowed.then_some((endpoint, vec![])).ok_or_else(elsewhere);
-    }
-    let read = |key, path: &Option<PathBuf>| {
-        let read = path.as_ref().map(std::fs::read).transpose();
-        read.map_err(|error| refuse(key, &format!("cannot be read: {error}")))
-    };
-    let end_of = |key, path: &Option<PathBuf>, pem: &[u8]| {
-        tls::end_of(path.as_deref().unwrap_or(Path::new("")), pem)
-            .map_err(|error| refuse(key, &error.to_string()))
-    };
-    let ca =
-        read("ca", &config.ca)?.ok_or_else(|| refuse("ca", "must be given with an https:// endpoint"))?;
-    let mut ends = vec![("authority_ca", end_of("ca", &config.ca, &ca)?)];
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-    match (read("certificate", &config.certificate)?, read("key", &config.key)?) {
-        (Some(certificate), Some(key)) => {
-            ends.push(("authority_client", end_of("certificate", &config.certificate, &certificate)?));
-            tls = tls.identity(Identity::from_pem(certificate, key));
-        }
-        (None, None) => {}
-        (Some(_), None) => return Err(refuse("certificate", "needs its key")),
-        (None, Some(_)) => return Err(refuse("key", "needs its certificate")),
-    }
-    let endpoint = endpoint.tls_config(tls);
-    let endpoint = endpoint.map_err(|error| {
-        let mut cause: &dyn std::error::Error = &error;
-        while let Some(deeper) = cause.source() {
-            cause = deeper;
-        }
-        refuse("key", &format!("ca, certificate and key do not go together: {cause}"))
-    })?;
-    Ok((endpoint, ends))
+/// Whom facts come from.
+fn authority(file: &ConfigFile, insecure_dev: bool) -> Result<Upstream, ConfigError> {
+    let Authority { endpoint, ca, certificate, key, .. } = &file.config.authority;
+    let stated =
+        Stated { endpoint, ca: ca.as_deref(), certificate: certificate.as_deref(), key: key.as_deref() };
+    stated.upstream(insecure_dev).map_err(|(key, why)| file.refuse("authority", key, &why))
 }
 
 fn refuse_certificates(file: &ConfigFile, error: &TlsError) -> ConfigError {
@@ -170,7 +142,7 @@ fn refuse_test_keys(file: &ConfigFile, partners: &Partners) -> ConfigError {
     let why = if unset {
         "unset, so the test profiles that ship are used: for --insecure-dev only; set profiles and mot_trust"
     } else {
-        "holds test keys (test = true): for --insecure-dev only"
+        TEST_KEYS
     };
     file.refuse("partners", key, why)
 }

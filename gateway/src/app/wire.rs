@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
-use super::{Running, Settings, StartError, running::probe};
+use super::{Running, Settings, StartError, onboard::Onboarded, running::probe};
 use crate::{
     admission::quota::{DefaultRates, Quotas, Rate},
     backends::{authority::Authority, sqlite::Registry},
@@ -16,12 +17,23 @@ use crate::{
     linking::Linking,
     metrics::Metrics,
     operations,
+    reading::{self, Readers},
     resolve::{
         Resolver, desk::Desk, facts::Freshness, levels::Levels, links::Links, lookups::Lookups, watch,
     },
     road::Road,
+    roster::{InForce, Roster},
     transport::{self, Calls, Fleets, Inspections, Manners, PartnerApi, ReflectionError, ValidatorApi},
 };
+
+/// What several services share.
+struct Parts {
+    keys: Arc<Keyring>,
+    registry: Arc<Registry>,
+    inspections: Arc<Inspections>,
+    roster: InForce,
+    metrics: Arc<Metrics>,
+}
 
 impl Settings {
     /// Looks at what starting would need, and opens nothing: folders and the key file.
@@ -37,7 +49,7 @@ impl Settings {
     }
 
     /// Opens the registry, starts listening, and serves until told to stop.
-    pub async fn start(self) -> Result<Running, StartError> {
+    pub async fn start(mut self) -> Result<Running, StartError> {
         // Addresses first: where one is taken nothing shall have been made.
         let listener = listen("listen.address", self.config.listen.address.get()).await?;
         let address = listener.local_addr().unwrap_or(self.config.listen.address.get());
@@ -47,17 +59,29 @@ impl Settings {
         };
         let keys = Arc::new(self.keys()?);
         let registry = Arc::new(self.registry(&keys).await?);
-        let metrics = Arc::new(Metrics::new(self.partners.iter().map(|profile| &profile.id)));
+        let metrics = Arc::new(Metrics::new(self.onboarded.partners.iter().map(|profile| &profile.id)));
         let health = Health::new(self.enforces_now());
         let inspections = Arc::new(Inspections::default());
         let mut beside = JoinSet::new();
 
-        let calls = self.wire(&keys, &registry, &inspections, &metrics, &health, &mut beside).await?;
+        metrics.tls().ends(&self.upstream_ends());
+        let roster = self.roster(&keys, &metrics);
+        if let Some(follower) = self.follower.take() {
+            let every = self.config.partners.reload.get();
+            beside.spawn(follower.follow(every, Arc::clone(&roster), Arc::clone(&metrics)));
+        }
+        let parts = Parts {
+            keys,
+            registry: Arc::clone(&registry),
+            inspections: Arc::clone(&inspections),
+            roster,
+            metrics: Arc::clone(&metrics),
+        };
+        let calls = self.wire(&parts, &health, &mut beside).await?;
         beside.spawn(probe(Arc::clone(&registry), health.clone()));
         if let (Some(tls), Some(config)) = (&self.tls, &self.config.tls) {
             beside.spawn(Arc::clone(tls).follow(config.reload.get(), metrics.tls()));
         }
-        metrics.tls().ends(&self.authority_ends);
         let operations = operations.and_then(|listener| {
             let address = listener.local_addr().ok();
             beside.spawn(operations::serve(listener, Arc::clone(&metrics), health.clone()));
@@ -84,18 +108,29 @@ impl Settings {
         opened.map_err(|source| StartError::Registry { path: path.clone(), source })
     }
 
+    /// The partners it has read, each with its budgets and its reader.
+    fn roster(&mut self, keys: &Arc<Keyring>, metrics: &Arc<Metrics>) -> InForce {
+        let Onboarded { partners, resolvers, .. } = std::mem::take(&mut self.onboarded);
+        let readings = self.config.memory.readings.get();
+        let memory = reading::Memory::new(readings, Arc::clone(keys), Arc::clone(metrics));
+        let roster = Roster {
+            quotas: Quotas::new(&partners, rates(&self.config.quota), Arc::clone(metrics)),
+            readers: Readers::new(resolvers, Arc::new(memory)),
+            partners,
+        };
+        Arc::new(ArcSwap::from_pointee(roster))
+    }
+
     async fn wire(
         &self,
-        keys: &Arc<Keyring>,
-        registry: &Arc<Registry>,
-        inspections: &Arc<Inspections>,
-        metrics: &Arc<Metrics>,
+        parts: &Parts,
         health: &Health,
         beside: &mut JoinSet<()>,
     ) -> Result<Calls, ReflectionError> {
-        let Config { authority, verdict, memory, fleets, quota, .. } = &self.config;
+        let Parts { keys, registry, inspections, roster, metrics } = parts;
+        let Config { authority, verdict, memory, fleets, .. } = &self.config;
         let client = Authority::new(
-            self.authority.clone(),
+            self.authority.endpoint.clone(),
             authority.exchange_timeout.get(),
             metrics.upstream("authority"),
         );
@@ -104,7 +139,6 @@ impl Settings {
         let calls = authority.concurrent_calls.get();
         let lookups = Lookups::start(client.clone(), Arc::clone(&desk), calls, cap, metrics.cache("facts"));
         let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), metrics));
-        let quotas = Arc::new(Quotas::new(&self.partners, rates(quota), Arc::clone(metrics)));
         let resolver = Resolver {
             links: Arc::clone(&links),
             lookups: Arc::new(lookups),
@@ -114,8 +148,7 @@ impl Settings {
         };
         let road = Road {
             clock: self.clock.clone(),
-            partners: Arc::clone(&self.partners),
-            quotas: Arc::clone(&quotas),
+            roster: Arc::clone(roster),
             levels: Levels::new(memory.authorizations.get(), metrics),
             claims: Claims::new(Arc::clone(keys), verdict.double_read.signed(), Arc::clone(metrics)),
             resolver,
@@ -139,7 +172,7 @@ impl Settings {
             clock: self.clock.clone(),
             asked: metrics.upstream("registry"),
         };
-        let partners = PartnerApi { partners: Arc::clone(&self.partners), quotas, linking };
+        let partners = PartnerApi { roster: Arc::clone(roster), linking };
         beside.spawn(watch::follow(client, desk, health.clone()));
         let manners = Manners {
             longest_call: self.config.limits.call.get(),

@@ -6,10 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ridegate_adapters::{MotTrust, Partners, Profile};
 use toml::de::DeTable;
 
-use super::Config;
+use super::{Config, PartnerFiles};
 use crate::domain::policy::Policy;
 
 /// A configuration and the file it came from, so that whatever is found wrong with it later can still say where.
@@ -45,6 +44,13 @@ impl fmt::Display for ConfigError {
 }
 
 impl Error for ConfigError {}
+
+impl ConfigError {
+    /// Something is wrong with a file, or with one key of it.
+    pub fn about(file: &Path, key: &str, why: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: None, key: key.to_owned(), why: why.into() }
+    }
+}
 
 impl Config {
     /// Reads a configuration from text; `path` is what errors call it.
@@ -93,26 +99,14 @@ impl ConfigFile {
         }
     }
 
-    /// The partners it names, or those that ship.
-    pub fn load_partners(&self) -> Result<Partners, ConfigError> {
+    /// The files that partners are read from; `None` if those that ship are used.
+    pub fn partner_files(&self) -> Result<Option<PartnerFiles>, ConfigError> {
         let together = "profiles and mot_trust go together: name both or neither";
         match (&self.config.partners.profiles, &self.config.partners.mot_trust) {
-            (None, None) => {
-                Partners::shipped().map_err(|error| in_file(Path::new("shipped profiles"), "", &error))
-            }
+            (None, None) => Ok(None),
             (Some(_), None) => Err(self.refuse("partners", "profiles", together)),
             (None, Some(_)) => Err(self.refuse("partners", "mot_trust", together)),
-            (Some(folder), Some(trust)) => {
-                let mot = parse(trust, MotTrust::from_toml, |why| self.refuse("partners", "mot_trust", why))?;
-                let files = self.profile_files(folder)?;
-                let profiles = files
-                    .iter()
-                    .map(|file| {
-                        parse(file, Profile::from_toml, |why| self.refuse("partners", "profiles", why))
-                    })
-                    .collect::<Result<_, _>>()?;
-                Partners::new(profiles, mot).map_err(|error| in_file(folder, "", &error))
-            }
+            (Some(folder), Some(trust)) => Ok(Some(PartnerFiles::new(folder.clone(), trust.clone()))),
         }
     }
 
@@ -122,21 +116,6 @@ impl ConfigFile {
             Some(file) => parse(file, Policy::from_toml, |why| self.refuse("policy", "file", why)),
             None => Policy::beijing_2022().map_err(|error| in_file(Path::new("shipped policy"), "", &error)),
         }
-    }
-
-    /// The `.toml` files of a folder, by name, so that every start reads them in the same order.
-    fn profile_files(&self, folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
-        let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let entries = entries
-            .map_err(|error| self.refuse("partners", "profiles", &format!("cannot be read: {error}")))?;
-        let paths = entries.into_iter().map(|entry| entry.path());
-        let mut files: Vec<_> =
-            paths.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
-        files.sort();
-        if files.is_empty() {
-            return Err(self.refuse("partners", "profiles", "the folder holds no partner profile (*.toml)"));
-        }
-        Ok(files)
     }
 }
 
@@ -152,19 +131,14 @@ fn parse<T, E: Error + 'static>(
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|error| ConfigError {
-        file: path.to_owned(),
-        line: None,
-        key: String::new(),
-        why: format!("cannot be read: {error}"),
-    })
+    fs::read_to_string(path).map_err(|error| ConfigError::about(path, "", format!("cannot be read: {error}")))
 }
 
 /// An error about a file; with its line if it is one of TOML's.
-fn in_file(file: &Path, text: &str, error: &(dyn Error + 'static)) -> ConfigError {
+pub(super) fn in_file(file: &Path, text: &str, error: &(dyn Error + 'static)) -> ConfigError {
     match error.source().and_then(|source| source.downcast_ref()) {
         Some(toml) => in_toml(file, text, String::new(), toml),
-        None => ConfigError { file: file.to_owned(), line: None, key: String::new(), why: error.to_string() },
+        None => ConfigError::about(file, "", error.to_string()),
     }
 }
 

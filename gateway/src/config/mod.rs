@@ -1,9 +1,11 @@
 //! `ridegate.toml`: read, and refused if anything in it is not understood, before any port opens.
 
 mod load;
+mod partners;
 mod values;
 
 pub use load::{ConfigError, ConfigFile};
+pub use partners::{PartnerFiles, PartnerTexts};
 pub use values::{Address, Endpoint, LogFormat, LogLevel, Number, Positive, Span};
 
 use std::{collections::HashMap, path::PathBuf};
@@ -174,6 +176,7 @@ section! {
     Partners {
         profiles: Option<PathBuf> = None,
         mot_trust: Option<PathBuf> = None,
+        reload: Span<10, 86_400_000> = Span::millis(500),
     }
 }
 
@@ -219,6 +222,7 @@ section! {
         links: Positive<100_000_000> = Positive::new(1_000_000),
         facts: Positive<100_000_000> = Positive::new(1_000_000),
         authorizations: Positive<100_000_000> = Positive::new(500_000),
+        readings: Positive<100_000_000> = Positive::new(200_000),
     }
 }
 

@@ -234,16 +234,21 @@ impl Endpoint {
     }
 }
 
-impl<'de> Deserialize<'de> for Endpoint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let uri = Uri::from_str(&text).ok();
-        uri.filter(|uri| {
+impl FromStr for Endpoint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uri = Uri::from_str(text).ok().filter(|uri| {
             let scheme = uri.scheme_str();
             matches!(scheme, Some("http" | "https")) && uri.port().is_some() && matches!(uri.path(), "" | "/")
-        })
-        .map(Self)
-        .ok_or_else(|| D::Error::custom("expected https://host:port or http://host:port"))
+        });
+        uri.map(Self).ok_or("expected https://host:port or http://host:port")
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the reader shows: nothing that tells a bystander a diagnosis (D28).
 
+use ridegate_adapters::{Prompts, Words};
+
 use super::verdict::{Inspect, Verdict};
 
 /// Text, tone and colour for one verdict.
@@ -91,6 +93,27 @@ impl Prompt {
         };
         Self { zh, en, tone, color }
     }
+}
+
+/// A partner's own words for a reason, if it has any. Of health there are none: that prompt is the same for everybody.
+pub const fn own_words(reason: Inspect, prompts: &Prompts) -> Option<&Words> {
+    let own = match reason {
+        Inspect::NotLinked | Inspect::NoRecord => &prompts.not_linked,
+        Inspect::CodeMalformed => &prompts.code_malformed,
+        Inspect::CodeUntrusted => &prompts.code_untrusted,
+        Inspect::CodeExpired => &prompts.code_expired,
+        Inspect::CodeReplayed => &prompts.code_replayed,
+        Inspect::MediumUnsupported => &prompts.medium_unsupported,
+        Inspect::LookupFailed => &prompts.lookup_failed,
+        Inspect::Throttled => &prompts.throttled,
+        Inspect::HealthAbnormal
+        | Inspect::HealthPopup
+        | Inspect::TestMissing
+        | Inspect::TestOverdue
+        | Inspect::CodeUnrecognized
+        | Inspect::Overloaded => return None,
+    };
+    own.as_ref()
 }
 
 #[cfg(test)]

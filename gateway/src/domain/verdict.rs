@@ -147,6 +147,29 @@ pub enum Degraded {
     Authority,
     /// The registry of links.
     Registry,
+    /// The partner who alone can read the code.
+    Resolver,
+}
+
+/// INSPECT before anything was known of the rider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Inspect,
+    /// What was missing.
+    pub degraded: Option<Degraded>,
+}
+
+impl From<Inspect> for Refused {
+    fn from(reason: Inspect) -> Self {
+        Self { reason, degraded: None }
+    }
+}
+
+impl From<ridegate_adapters::CodeError> for Refused {
+    fn from(error: ridegate_adapters::CodeError) -> Self {
+        Inspect::from(error).into()
+    }
 }
 
 /// What was decided, and on what it rests.

@@ -1,6 +1,6 @@
 //! Label sets.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use ridegate_adapters::PartnerId;
@@ -36,10 +36,13 @@ labels! {
     Budget { partner: Partner, budget: &'static str, outcome: &'static str }
     CacheLookup { cache: &'static str, outcome: &'static str }
     Upstreamed { upstream: &'static str, call: &'static str, outcome: &'static str }
+    Asked { partner: Partner, outcome: &'static str }
+    NotAsked { partner: Partner, cause: &'static str }
+    OfPartner { partner: Partner }
     Rpc { service: &'static str, method: &'static str, code: &'static str }
     Call { service: &'static str, method: &'static str }
     Dependency { dependency: &'static str }
     Role { role: &'static str }
     Cause { cause: &'static str }
-    Certificate { certificate: &'static str }
+    Certificate { certificate: Cow<'static, str> }
 }

@@ -2,20 +2,21 @@
 //! a rider or from anything a caller may choose.
 
 mod labels;
+mod parts;
+
+pub use parts::{CacheMetrics, DoorMetrics, ResolverMetrics, RosterMetrics, TlsMetrics, UpstreamMetrics};
 
 use std::{sync::Mutex, time::Duration};
 
-use jiff::Timestamp;
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 use ridegate_adapters::PartnerId;
-use tokio::time::Instant;
 
 use self::labels::{
-    Budget, CacheLookup, Call, Cause, Certificate, Dependency, Outcome, Partner, Role, Rpc, StageName,
+    Asked, Budget, CacheLookup, Call, Dependency, NotAsked, OfPartner, Outcome, Partner, Rpc, StageName,
     Upstreamed, Verdict,
 };
 use crate::{domain::verdict, stages::Stages};
@@ -45,12 +46,16 @@ pub struct Metrics {
     quota: Family<Budget, Counter>,
     caches: Family<CacheLookup, Counter>,
     upstream_seconds: Timed<Upstreamed>,
+    resolver_seconds: Timed<Asked>,
+    resolver_skipped: Family<NotAsked, Counter>,
+    resolver_asked: Family<OfPartner, Gauge>,
     inspections: Family<Outcome, Counter>,
     rpcs: Family<Rpc, Counter>,
     rpc_seconds: Timed<Call>,
     dependencies: Family<Dependency, Gauge>,
     door: DoorMetrics,
     tls: TlsMetrics,
+    roster: RosterMetrics,
 }
 
 impl Default for Metrics {
@@ -72,26 +77,39 @@ impl Metrics {
             quota: Family::default(),
             caches: Family::default(),
             upstream_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            resolver_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            resolver_skipped: Family::default(),
+            resolver_asked: Family::default(),
             inspections: Family::default(),
             rpcs: Family::default(),
             rpc_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             dependencies: Family::default(),
             door: DoorMetrics::default(),
             tls: TlsMetrics::default(),
+            roster: RosterMetrics::default(),
         };
         metrics.register();
         metrics.begin(partners);
         metrics
     }
 
-    fn begin<'p>(&self, partners: impl IntoIterator<Item = &'p PartnerId>) {
-        let partners = partners.into_iter().map(|partner| Partner::from(Some(partner.clone())));
-        for partner in partners.chain([None.into()]) {
-            for verdict in verdict::Inspect::ALL.map(verdict::Verdict::Inspect) {
-                let (verdict, reason) = (verdict.name(), verdict.reason());
-                drop(self.verdicts.get_or_create(&Verdict { partner: partner.clone(), verdict, reason }));
-            }
+    /// These partners may come from now on.
+    pub fn partners<'p>(&self, partners: impl IntoIterator<Item = &'p PartnerId>) {
+        for partner in partners {
+            self.partner(&Some(partner.clone()).into());
         }
+    }
+
+    fn partner(&self, partner: &Partner) {
+        for verdict in verdict::Inspect::ALL.map(verdict::Verdict::Inspect) {
+            let (verdict, reason) = (verdict.name(), verdict.reason());
+            drop(self.verdicts.get_or_create(&Verdict { partner: partner.clone(), verdict, reason }));
+        }
+    }
+
+    fn begin<'p>(&self, partners: impl IntoIterator<Item = &'p PartnerId>) {
+        self.partner(&None.into());
+        self.partners(partners);
         for outcome in ["fresh", "repeat", "replayed"] {
             drop(self.claims.get_or_create(&Outcome { outcome }));
         }
@@ -100,6 +118,7 @@ impl Metrics {
         }
         self.door.begin();
         self.tls.begin();
+        self.roster.begin();
     }
 
     fn register(&self) {
@@ -128,6 +147,22 @@ impl Metrics {
             Unit::Seconds,
             self.upstream_seconds.clone(),
         );
+        registry.register_with_unit(
+            "resolver_duration",
+            "Questions to partners who alone can read their codes, by outcome",
+            Unit::Seconds,
+            self.resolver_seconds.clone(),
+        );
+        registry.register(
+            "resolver_skipped",
+            "Codes whose partner was not asked: busy, breaker",
+            self.resolver_skipped.clone(),
+        );
+        registry.register(
+            "resolver_up",
+            "0 while a partner does not answer and is only tried now and then",
+            self.resolver_asked.clone(),
+        );
         registry.register("inspections", "What staff decided after INSPECT", self.inspections.clone());
         registry.register("grpc_handled", "RPCs, by the status they ended with", self.rpcs.clone());
         registry.register_with_unit(
@@ -139,6 +174,7 @@ impl Metrics {
         registry.register("dependency_up", "1 while it answers", self.dependencies.clone());
         self.door.register(&mut registry);
         self.tls.register(&mut registry);
+        self.roster.register(&mut registry);
     }
 
     /// A verdict was reached.
@@ -206,6 +242,24 @@ impl Metrics {
         UpstreamMetrics { upstream, seconds: self.upstream_seconds.clone() }
     }
 
+    /// For what asks this partner to read its codes.
+    pub fn resolver(&self, partner: &PartnerId) -> ResolverMetrics {
+        let partner = Partner::from(Some(partner.clone()));
+        let skipped = |cause| {
+            let label = NotAsked { partner: partner.clone(), cause };
+            self.resolver_skipped.get_or_create_owned(&label)
+        };
+        let up = self.resolver_asked.get_or_create_owned(&OfPartner { partner: partner.clone() });
+        up.set(1);
+        ResolverMetrics {
+            busy: skipped("busy"),
+            breaker: skipped("breaker"),
+            up,
+            seconds: self.resolver_seconds.clone(),
+            partner,
+        }
+    }
+
     /// For the door.
     pub fn door(&self) -> DoorMetrics {
         self.door.clone()
@@ -214,6 +268,11 @@ impl Metrics {
     /// For certificates.
     pub fn tls(&self) -> TlsMetrics {
         self.tls.clone()
+    }
+
+    /// For changes of partners.
+    pub fn roster(&self) -> RosterMetrics {
+        self.roster.clone()
     }
 
     /// In the text format of `OpenMetrics`.
@@ -226,129 +285,5 @@ impl Metrics {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-/// Counts one memory's hits.
-#[derive(Debug, Clone, Default)]
-pub struct CacheMetrics {
-    hit: Counter,
-    miss: Counter,
-    stale: Counter,
-}
-
-impl CacheMetrics {
-    /// It served.
-    pub fn hit(&self) {
-        self.hit.inc();
-    }
-
-    /// It did not.
-    pub fn miss(&self) {
-        self.miss.inc();
-    }
-
-    /// It would serve if nobody could be asked.
-    pub fn stale(&self) {
-        self.stale.inc();
-    }
-}
-
-/// Times questions to one thing behind the gateway.
-#[derive(Debug, Clone)]
-pub struct UpstreamMetrics {
-    upstream: &'static str,
-    seconds: Timed<Upstreamed>,
-}
-
-impl UpstreamMetrics {
-    /// A question that was asked at `since` has come to `outcome`.
-    pub fn asked(&self, call: &'static str, outcome: &'static str, since: Instant) {
-        let label = Upstreamed { upstream: self.upstream, call, outcome };
-        self.seconds.get_or_create(&label).observe(since.elapsed().as_secs_f64());
-    }
-}
-
-/// Counts connections.
-#[derive(Debug, Clone, Default)]
-pub struct DoorMetrics {
-    open: Family<Role, Gauge>,
-    refused: Family<Cause, Counter>,
-    left: Family<Cause, Counter>,
-}
-
-/// A connection that is counted as open until this is dropped.
-pub(crate) struct Connected(Gauge);
-
-impl DoorMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("connections", "Open connections, by the caller's role", self.open.clone());
-        registry.register("connections_refused", "Connections not let in, by cause", self.refused.clone());
-        registry.register("connections_left", "Connections asked to leave, by cause", self.left.clone());
-    }
-
-    fn begin(&self) {
-        for cause in ["full", "caller_full", "address_full", "tls", "too_slow", "not_http2", "closing"] {
-            drop(self.refused.get_or_create(&Cause { cause }));
-        }
-        for cause in ["idle", "age", "closing", "cut", "disowned"] {
-            drop(self.left.get_or_create(&Cause { cause }));
-        }
-    }
-
-    pub(crate) fn connected(&self, role: &'static str) -> Connected {
-        let open = self.open.get_or_create_owned(&Role { role });
-        open.inc();
-        Connected(open)
-    }
-
-    pub(crate) fn refused(&self, cause: &'static str) {
-        self.refused.get_or_create(&Cause { cause }).inc();
-    }
-
-    pub(crate) fn left(&self, cause: &'static str) {
-        self.left.get_or_create(&Cause { cause }).inc();
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-/// Tells of certificates.
-#[derive(Debug, Clone, Default)]
-pub struct TlsMetrics {
-    expiry: Family<Certificate, Gauge>,
-    reloads: Family<Outcome, Counter>,
-}
-
-impl TlsMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "certificate_expiry_timestamp",
-            "When the first certificate of a file ends, in Unix time",
-            Unit::Seconds,
-            self.expiry.clone(),
-        );
-        registry.register("certificate_reloads", "Changed certificates, by outcome", self.reloads.clone());
-    }
-
-    fn begin(&self) {
-        for outcome in ["taken", "refused"] {
-            drop(self.reloads.get_or_create(&Outcome { outcome }));
-        }
-    }
-
-    pub(crate) fn ends(&self, ends: &[(&'static str, Timestamp)]) {
-        for (certificate, at) in ends {
-            self.expiry.get_or_create(&Certificate { certificate }).set(at.as_second());
-        }
-    }
-
-    pub(crate) fn reloaded(&self, taken: bool) {
-        let outcome = if taken { "taken" } else { "refused" };
-        self.reloads.get_or_create(&Outcome { outcome }).inc();
     }
 }

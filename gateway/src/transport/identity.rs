@@ -1,5 +1,7 @@
 //! Who calls, and whether that role may.
 
+use std::sync::Arc;
+
 use http::Request;
 use ridegate_adapters::{PartnerId, Partners, Profile};
 use tonic::Status;
@@ -64,7 +66,7 @@ pub(super) fn validator<T>(request: &tonic::Request<T>) -> Result<Validator, Sta
 pub(super) fn partner<'p, T>(
     request: &tonic::Request<T>,
     partners: &'p Partners,
-) -> Result<&'p Profile, Status> {
+) -> Result<&'p Arc<Profile>, Status> {
     let partner = request.extensions().get::<PartnerId>().ok_or_else(status::no_identity)?;
     partners.get(partner).ok_or_else(status::unknown_partner)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::{self as adapters, Account, Bcd8, PartnerId, Partners, Profile};
+use ridegate_adapters::{self as adapters, Account, Bcd8, PartnerId, Profile, online_medium};
 use ridegate_proto::partner::v1::{
     self as proto, Channel, GetLinkRequest, GetLinkResponse, LinkResult, LinkRiderRequest, LinkRiderResponse,
     Medium, MediumKind, UnlinkRiderRequest, UnlinkRiderResponse, partner_service_server::PartnerService,
@@ -12,9 +12,10 @@ use tonic::{Request, Response, Status};
 
 use super::{identity, status, wire};
 use crate::{
-    admission::{FieldError, quota::Quotas},
+    admission::FieldError,
     domain::link::{Consent, LinkOutcome, LinkRecord},
     linking::{LinkRequest, Linking, Redacted},
+    roster::InForce,
 };
 
 const MAX_MEDIA: usize = 8;
@@ -26,20 +27,20 @@ const CONSENT_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 /// The service.
 #[derive(Debug, Clone)]
 pub struct PartnerApi {
-    /// Who is a partner.
-    pub partners: Arc<Partners>,
-    /// How often each may come.
-    pub quotas: Arc<Quotas>,
+    /// Who is a partner, and how often each may come.
+    pub roster: InForce,
     /// What they do.
     pub linking: Linking,
 }
 
 impl PartnerApi {
     /// The partner that calls, if it is one and has not called too often.
-    fn admit<T>(&self, request: &Request<T>) -> Result<&Profile, Status> {
-        let profile = identity::partner(request, &self.partners)?;
-        self.quotas.call(&profile.id).map_err(|over| status::over_quota(profile.id.as_str(), over))?;
-        Ok(profile)
+    fn admit<T>(&self, request: &Request<T>) -> Result<Arc<Profile>, Status> {
+        let roster = self.roster.load();
+        let profile = identity::partner(request, &roster.partners)?;
+        let admitted = roster.quotas.call(&profile.id);
+        admitted.map_err(|over| status::over_quota(profile.id.as_str(), over))?;
+        Ok(Arc::clone(profile))
     }
 }
 
@@ -52,7 +53,7 @@ impl PartnerService for PartnerApi {
         let profile = self.admit(&request)?;
         let now = self.linking.clock.now();
         let request =
-            link_request(request.into_inner(), profile, now).map_err(|error| status::field(&error))?;
+            link_request(request.into_inner(), &profile, now).map_err(|error| status::field(&error))?;
         let outcome = self.linking.link(request).await.map_err(|error| status::linking(&error))?;
         let (result, refused) = match outcome {
             LinkOutcome::Linked => (LinkResult::Linked, vec![]),
@@ -71,7 +72,7 @@ impl PartnerService for PartnerApi {
         request: Request<UnlinkRiderRequest>,
     ) -> Result<Response<UnlinkRiderResponse>, Status> {
         let profile = self.admit(&request)?;
-        let medium = one_medium(request.into_inner().medium, profile)?;
+        let medium = one_medium(request.into_inner().medium, &profile)?;
         let unlinked = self.linking.unlink(&profile.id, &medium).await;
         let unlinked = unlinked.map_err(|error| status::linking(&error))?;
         Ok(Response::new(UnlinkRiderResponse { unlinked }))
@@ -79,7 +80,7 @@ impl PartnerService for PartnerApi {
 
     async fn get_link(&self, request: Request<GetLinkRequest>) -> Result<Response<GetLinkResponse>, Status> {
         let profile = self.admit(&request)?;
-        let medium = one_medium(request.into_inner().medium, profile)?;
+        let medium = one_medium(request.into_inner().medium, &profile)?;
         let link = self.linking.get(&profile.id, &medium).await;
         let link = link.map_err(|error| status::linking(&error))?.map(link_message);
         Ok(Response::new(GetLinkResponse { link }))
@@ -162,13 +163,16 @@ fn medium(stated: Medium, profile: &Profile, field: &str) -> Result<adapters::Me
     let medium = match stated.kind() {
         MediumKind::MotCode => mot_code(stated, profile),
         MediumKind::AlipayCode => alipay_code(stated, profile),
-        MediumKind::Unspecified => Err(("kind", "must be MOT_CODE or ALIPAY_CODE")),
+        MediumKind::OnlineCode => online_code(&stated, profile),
+        MediumKind::Unspecified => Err(("kind", "must be MOT_CODE, ALIPAY_CODE or ONLINE_CODE")),
     };
     medium.map_err(|(part, rule)| FieldError::new(format!("{field}.{part}"), rule))
 }
 
 /// Which part of a medium, and what it must be.
 type Refusal = (&'static str, &'static str);
+
+const NOT_SHOWN: Refusal = ("kind", "must be one that this partner shows");
 
 fn mot_code(stated: Medium, profile: &Profile) -> Result<adapters::Medium, Refusal> {
     let issuer: Bcd8 = stated.issuer.parse().map_err(|_| ("issuer", "must be 8 digits"))?;
@@ -185,7 +189,7 @@ fn mot_code(stated: Medium, profile: &Profile) -> Result<adapters::Medium, Refus
 
 fn alipay_code(stated: Medium, profile: &Profile) -> Result<adapters::Medium, Refusal> {
     if profile.alipay.is_none() {
-        return Err(("kind", "must be one that this partner shows"));
+        return Err(NOT_SHOWN);
     }
     if !stated.issuer.is_empty() {
         return Err(("issuer", "must be empty: the partner itself issues the account"));
@@ -194,6 +198,13 @@ fn alipay_code(stated: Medium, profile: &Profile) -> Result<adapters::Medium, Re
         return Err(("account", "must be 16 ASCII characters"));
     }
     Ok(adapters::Medium::AlipayCode { user: Account::new(stated.account) })
+}
+
+fn online_code(stated: &Medium, profile: &Profile) -> Result<adapters::Medium, Refusal> {
+    if !profile.is_online() {
+        return Err(NOT_SHOWN);
+    }
+    online_medium(&stated.issuer, &stated.account)
 }
 
 fn link_message(link: LinkRecord) -> proto::Link {

@@ -23,6 +23,7 @@ use super::{calls::Deadline, identity, status, wire};
 use crate::{
     admission::{FieldError, identity::Validator, tap::Tap},
     budget::Budget,
+    domain::{prompt::own_words, verdict::Verdict},
     door::Peer,
     metrics::Metrics,
     road::{Answer, Road},
@@ -99,13 +100,22 @@ impl ValidatorApi {
             verdict_id: answer.verdict_id.to_string(),
             verdict: wire::verdict(verdict).into(),
             reason: wire::reason(verdict, full).into(),
-            prompt: Some(wire::prompt(verdict, help)),
+            prompt: Some(self.prompt(answer, help)),
             partner: answer.partner.as_ref().map(ToString::to_string).unwrap_or_default(),
             evidence_age: answer.evidence_age.map(wire::duration),
             degraded: answer.finding.degraded.map(wire::degraded),
             policy_version: self.road.policy.version().to_owned(),
             retry_of: answer.retry_of.map(|first| first.to_string()).unwrap_or_default(),
         }
+    }
+
+    /// What the reader shows: the partner's own words, if it has any for this.
+    fn prompt(&self, answer: &Answer, help: &str) -> proto::Prompt {
+        let verdict = answer.finding.verdict;
+        let Verdict::Inspect(reason) = verdict else { return wire::prompt(verdict, None, help) };
+        let roster = self.road.roster.load();
+        let profile = answer.partner.as_ref().and_then(|partner| roster.partners.get(partner));
+        wire::prompt(verdict, profile.and_then(|profile| own_words(reason, &profile.prompts)), help)
     }
 
     /// Takes messages as they come. One that cannot be used ends the stream, after all before it were answered; so

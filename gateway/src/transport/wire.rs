@@ -1,6 +1,7 @@
 //! The gateway's words in the wire's.
 
 use jiff::{SignedDuration, Timestamp};
+use ridegate_adapters::Words;
 use ridegate_proto::validator::v1 as wire;
 use tonic::metadata::{Ascii, MetadataValue};
 
@@ -71,8 +72,10 @@ pub(super) const fn reason(verdict: Verdict, full: bool) -> wire::Reason {
     }
 }
 
-pub(super) fn prompt(verdict: Verdict, help: &str) -> wire::Prompt {
+/// What the reader shows, in these words if there are any.
+pub(super) fn prompt(verdict: Verdict, own: Option<&Words>, help: &str) -> wire::Prompt {
     let Prompt { zh, en, tone, color } = Prompt::of(verdict);
+    let (zh, en) = own.map_or((zh, en), |own| (&own.zh, &own.en));
     let tone = match tone {
         Tone::Ordinary => wire::Tone::Ordinary,
         Tone::Attention => wire::Tone::Attention,
@@ -91,6 +94,7 @@ pub(super) fn degraded(degraded: Degraded) -> wire::Degraded {
     let cause = match degraded {
         Degraded::Authority => wire::DegradedCause::Authority,
         Degraded::Registry => wire::DegradedCause::Registry,
+        Degraded::Resolver => wire::DegradedCause::Resolver,
     };
     wire::Degraded { cause: cause.into() }
 }

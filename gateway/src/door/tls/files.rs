@@ -1,6 +1,7 @@
 //! Certificates, as files have them.
 
 use std::{
+    borrow::Cow,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -58,7 +59,7 @@ enum Why {
 }
 
 /// When certificates end, by the name that metrics have for them.
-pub type Ends = Vec<(&'static str, Timestamp)>;
+pub type Ends = Vec<(Cow<'static, str>, Timestamp)>;
 
 /// Certificates that were read and go together.
 #[derive(Debug)]
@@ -99,8 +100,8 @@ impl TlsFiles {
             .map_err(|_| error(&self.key, Why::Content("a private key in PEM")))?;
         valid_now(&self.certificate, &chain)?;
         let mut ends = vec![
-            ("server", first_end(&self.certificate, &chain)?),
-            ("client_ca", first_end(&self.client_ca, &authorities)?),
+            ("server".into(), first_end(&self.certificate, &chain)?),
+            ("client_ca".into(), first_end(&self.client_ca, &authorities)?),
         ];
         let provider = Arc::new(aws_lc_rs::default_provider());
         let crls = self.crls(contents, &mut ends)?;
@@ -131,7 +132,7 @@ impl TlsFiles {
         for der in &crls {
             let (_, crl) = CertificateRevocationList::from_der(der).map_err(|_| bad())?;
             let next = crl.next_update().and_then(|next| Timestamp::from_second(next.timestamp()).ok());
-            ends.extend(next.map(|next| ("client_crl", next)));
+            ends.extend(next.map(|next| ("client_crl".into(), next)));
         }
         Ok(crls)
     }

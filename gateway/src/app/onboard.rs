@@ -1,0 +1,191 @@
+//! From files to partners: at the start, and whenever the files change.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ridegate_adapters::{PartnerId, Partners, Profile, ResolverProfile};
+use sha2::{Digest, Sha256};
+use tokio::time::sleep;
+
+use super::upstream::Stated;
+use crate::{
+    backends::code_resolver::ResolverSettings,
+    config::{ConfigError, ConfigFile, Endpoint, PartnerFiles, PartnerTexts},
+    door::tls::Ends,
+    metrics::Metrics,
+    roster::{InForce, Roster},
+};
+
+/// Partners, and how those are asked whose codes only they can read.
+#[derive(Debug, Default)]
+pub(super) struct Onboarded {
+    pub(super) partners: Partners,
+    pub(super) resolvers: HashMap<PartnerId, ResolverSettings>,
+    /// When the certificates for that end.
+    pub(super) ends: Ends,
+    /// Files that profiles name.
+    named: Vec<PathBuf>,
+}
+
+/// Looks at the files again and again.
+#[derive(Debug, Clone)]
+pub(super) struct Follower {
+    files: PartnerFiles,
+    insecure_dev: bool,
+    /// What was seen last; `None` if it could not be read.
+    seen: Option<Seen>,
+    named: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    texts: PartnerTexts,
+    /// What the files say that profiles name.
+    named: Vec<Option<Vec<u8>>>,
+}
+
+impl Onboarded {
+    /// The partners that a configuration names, and who follows their files; of those that ship there are none.
+    pub(super) fn by(file: &ConfigFile, insecure_dev: bool) -> Result<(Self, Option<Follower>), ConfigError> {
+        let Some(files) = file.partner_files()? else {
+            let shipped = Partners::shipped()
+                .map_err(|error| ConfigError::about(Path::new("shipped profiles"), "", error.to_string()))?;
+            let nowhere = shipped.iter().map(|_| Path::new("")).collect::<Vec<_>>();
+            return Ok((Self::new(shipped, nowhere, insecure_dev)?, None));
+        };
+        let texts = files.read().map_err(|(key, why)| file.refuse("partners", key, &why))?;
+        let onboarded = Self::from_texts(&texts, insecure_dev)?;
+        let named = onboarded.named.clone();
+        let seen = Some(Seen { texts, named: contents(&named) });
+        Ok((onboarded, Some(Follower { files, insecure_dev, seen, named })))
+    }
+
+    fn from_texts(texts: &PartnerTexts, insecure_dev: bool) -> Result<Self, ConfigError> {
+        Self::new(texts.partners()?, texts.files(), insecure_dev)
+    }
+
+    /// Partners, each from one of these files.
+    fn new<'f>(
+        partners: Partners,
+        files: impl IntoIterator<Item = &'f Path>,
+        insecure_dev: bool,
+    ) -> Result<Self, ConfigError> {
+        let (mut resolvers, mut ends, mut named) = (HashMap::new(), Ends::new(), Vec::new());
+        for (profile, file) in partners.iter().zip(files) {
+            let Some(resolver) = &profile.resolver else { continue };
+            let settings = resolver_of(profile, resolver, file, insecure_dev, &mut ends, &mut named)?;
+            resolvers.insert(profile.id.clone(), settings);
+        }
+        Ok(Self { partners, resolvers, ends, named })
+    }
+}
+
+fn resolver_of(
+    profile: &Profile,
+    resolver: &ResolverProfile,
+    file: &Path,
+    insecure_dev: bool,
+    ends: &mut Ends,
+    named: &mut Vec<PathBuf>,
+) -> Result<ResolverSettings, ConfigError> {
+    let refuse = |(key, why): (&str, String)| ConfigError::about(file, &format!("resolver.{key}"), why);
+    let endpoint: Endpoint =
+        resolver.endpoint.parse().map_err(|why: &str| refuse(("endpoint", why.into())))?;
+    let beside = |path: &PathBuf| file.parent().unwrap_or(Path::new("")).join(path);
+    let [ca, certificate, key] =
+        [&resolver.ca, &resolver.certificate, &resolver.key].map(|path| path.as_ref().map(beside));
+    let stated = Stated {
+        endpoint: &endpoint,
+        ca: ca.as_deref(),
+        certificate: certificate.as_deref(),
+        key: key.as_deref(),
+    };
+    let upstream = stated.upstream(insecure_dev).map_err(refuse)?;
+    for (what, end) in [("ca", upstream.ca_end), ("client", upstream.client_end)] {
+        ends.extend(end.map(|end| (format!("resolver_{what}/{}", profile.id).into(), end)));
+    }
+    named.extend([ca, certificate, key].into_iter().flatten());
+    let digest = Sha256::new_with_prefix(upstream.fingerprint)
+        .chain_update(resolver.timeout.as_millis().to_be_bytes())
+        .chain_update(resolver.concurrent_calls.get().to_be_bytes());
+    Ok(ResolverSettings {
+        endpoint: upstream.endpoint,
+        timeout: resolver.timeout.unsigned_abs(),
+        calls: resolver.concurrent_calls.get().into(),
+        fingerprint: digest.finalize().into(),
+    })
+}
+
+fn contents(files: &[PathBuf]) -> Vec<Option<Vec<u8>>> {
+    files.iter().map(|file| fs::read(file).ok()).collect()
+}
+
+impl Follower {
+    /// Takes every change that can be used. If one cannot, what was good last stays.
+    pub(super) async fn follow(mut self, every: Duration, roster: InForce, metrics: Arc<Metrics>) {
+        loop {
+            sleep(every).await;
+            let looked = tokio::task::spawn_blocking(move || {
+                let outcome = self.look();
+                (self, outcome)
+            });
+            let Ok((follower, outcome)) = looked.await else { return };
+            self = follower;
+            match outcome {
+                None => {}
+                Some(Ok(onboarded)) => {
+                    let partners = onboarded.partners.iter().count();
+                    metrics.partners(onboarded.partners.iter().map(|profile| &profile.id));
+                    metrics.tls().ends(&onboarded.ends);
+                    take(&roster, onboarded);
+                    metrics.roster().reloaded(true);
+                    tracing::info!(partners, "partners were reloaded");
+                }
+                Some(Err(error)) => {
+                    metrics.roster().reloaded(false);
+                    tracing::error!(cause = %error, "partners cannot be used as their files are now; the last good ones stay");
+                }
+            }
+        }
+    }
+
+    /// What came of the files as they are now, if they have changed.
+    fn look(&mut self) -> Option<Result<Onboarded, ConfigError>> {
+        let texts = match self.files.read() {
+            Ok(texts) => texts,
+            // Perhaps just being replaced. Said once.
+            Err((_, why)) => {
+                let error = ConfigError::about(self.files.folder(), "", why);
+                return self.seen.take().map(|_| Err(error));
+            }
+        };
+        let seen = Seen { texts, named: contents(&self.named) };
+        if self.seen.as_ref() == Some(&seen) {
+            return None;
+        }
+        let outcome = self.load(&seen.texts);
+        if let Ok(onboarded) = &outcome {
+            self.named.clone_from(&onboarded.named);
+        }
+        self.seen = Some(Seen { named: contents(&self.named), ..seen });
+        Some(outcome)
+    }
+
+    fn load(&self, texts: &PartnerTexts) -> Result<Onboarded, ConfigError> {
+        let onboarded = Onboarded::from_texts(texts, self.insecure_dev)?;
+        if !self.insecure_dev && onboarded.partners.has_test_keys() {
+            return Err(ConfigError::about(self.files.folder(), "", super::settings::TEST_KEYS));
+        }
+        Ok(onboarded)
+    }
+}
+
+fn take(roster: &InForce, onboarded: Onboarded) {
+    let next: Roster = roster.load().renewed(onboarded.partners, onboarded.resolvers);
+    roster.store(Arc::new(next));
+}

@@ -1,0 +1,248 @@
+//! Codes that only their partner can read: each partner is asked for its own, inside the verdict's budget, at most so
+//! many times at once, and not at all while it does not answer. Partners share nothing here but the memory of what was
+//! read before, so one that hangs costs the others nothing.
+
+mod breaker;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use quick_cache::sync::Cache;
+use ridegate_adapters::{OnlineCode, PartnerId, Reading, RideCode, UnixSeconds};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+use tracing::{info, warn};
+
+use self::breaker::{Breaker, Change, Leave, Outcome};
+use crate::{
+    admission::tap::Tap,
+    backends::code_resolver::{Answer, CodeResolver, Refusal, ResolverError, ResolverSettings},
+    budget::Budget,
+    domain::{
+        pseudonym::Pseudonym,
+        verdict::{Degraded, Inspect, Refused},
+    },
+    keyring::{Keyring, Use},
+    metrics::{CacheMetrics, Metrics, ResolverMetrics},
+};
+
+/// What was read before. It outlives a change of partners.
+pub struct Memory {
+    known: Cache<Pseudonym, Reading>,
+    keys: Arc<Keyring>,
+    served: CacheMetrics,
+    metrics: Arc<Metrics>,
+}
+
+/// Whoever reads each partner's codes.
+#[derive(Debug)]
+pub struct Readers {
+    readers: HashMap<PartnerId, Arc<Reader>>,
+    memory: Arc<Memory>,
+}
+
+/// Asks one partner.
+#[derive(Debug)]
+struct Reader {
+    partner: PartnerId,
+    resolver: CodeResolver,
+    timeout: Duration,
+    calls: Semaphore,
+    breaker: Mutex<Breaker>,
+    metrics: ResolverMetrics,
+    fingerprint: [u8; 32],
+}
+
+/// A code that was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    Refused(Refusal),
+    Failed,
+}
+
+impl Memory {
+    /// Remembers what was read of up to so many codes.
+    pub fn new(capacity: usize, keys: Arc<Keyring>, metrics: Arc<Metrics>) -> Self {
+        Self { known: Cache::new(capacity), keys, served: metrics.cache("readings"), metrics }
+    }
+}
+
+impl Readers {
+    /// Asks these partners.
+    pub fn new(settings: HashMap<PartnerId, ResolverSettings>, memory: Arc<Memory>) -> Self {
+        Self { readers: HashMap::new(), memory }.renewed(settings)
+    }
+
+    /// The same with other partners. Whoever is asked as before stays connected, and what is known of how it answers
+    /// stays known.
+    #[must_use]
+    pub fn renewed(&self, settings: HashMap<PartnerId, ResolverSettings>) -> Self {
+        let reader = |(partner, settings): (PartnerId, ResolverSettings)| {
+            let before =
+                self.readers.get(&partner).filter(|before| before.fingerprint == settings.fingerprint);
+            let reader = before.cloned().unwrap_or_else(|| {
+                let metrics = self.memory.metrics.resolver(&partner);
+                Arc::new(Reader::new(partner.clone(), settings, metrics))
+            });
+            (partner, reader)
+        };
+        Self { readers: settings.into_iter().map(reader).collect(), memory: Arc::clone(&self.memory) }
+    }
+
+    /// Has a code read by its partner, unless it was before. Never waits longer than the budget.
+    pub async fn read(
+        &self,
+        code: OnlineCode,
+        tap: &Tap,
+        budget: Budget,
+        now: UnixSeconds,
+    ) -> Result<RideCode, Refused> {
+        let reading = self.reading(code.partner(), tap, budget).await.map_err(Refused::from)?;
+        Ok(code.read(reading, now)?)
+    }
+
+    async fn reading(&self, partner: &PartnerId, tap: &Tap, budget: Budget) -> Result<Reading, Unread> {
+        let reader = self.readers.get(partner).ok_or(Unread::Failed)?;
+        let Memory { known, keys, served, .. } = &*self.memory;
+        let direction = [tap.passage.direction as u8];
+        let name = keys.pseudonym(Use::Reading, &[partner.as_str().as_bytes(), &direction, &tap.payload]);
+        let until = Instant::now() + budget.capped(reader.timeout);
+        // Whoever else asks about this code at this moment is waited for.
+        let Ok(place) = timeout_at(until, known.get_value_or_guard_async(&name)).await else {
+            return Err(Unread::Failed);
+        };
+        match place {
+            Ok(reading) => {
+                served.hit();
+                Ok(reading)
+            }
+            Err(place) => {
+                served.miss();
+                let reading = reader.ask(tap, until).await?;
+                let _forgotten_meanwhile = place.insert(reading.clone());
+                Ok(reading)
+            }
+        }
+    }
+}
+
+impl Reader {
+    fn new(partner: PartnerId, settings: ResolverSettings, metrics: ResolverMetrics) -> Self {
+        let ResolverSettings { endpoint, timeout, calls, fingerprint } = settings;
+        Self {
+            partner,
+            resolver: CodeResolver::new(endpoint),
+            timeout,
+            calls: Semaphore::new(calls),
+            breaker: Mutex::default(),
+            metrics,
+            fingerprint,
+        }
+    }
+
+    /// Asks the partner, if that is worth it and it is not asked too much already.
+    async fn ask(&self, tap: &Tap, until: Instant) -> Result<Reading, Unread> {
+        let Ok(_turn) = self.calls.try_acquire() else {
+            self.metrics.busy();
+            return Err(Unread::Failed);
+        };
+        let Some(call) = Call::begin(self) else {
+            self.metrics.skipped();
+            return Err(Unread::Failed);
+        };
+        let cap = until.saturating_duration_since(call.began);
+        let answer = self.resolver.resolve(tap.payload.clone(), tap.passage.direction, cap).await;
+        call.end(&answer);
+        match answer {
+            Ok(Answer::Code(reading)) => Ok(reading),
+            Ok(Answer::Refused(refusal)) => Err(Unread::Refused(refusal)),
+            Err(_) => Err(Unread::Failed),
+        }
+    }
+
+    fn tell(&self, leave: Leave, outcome: Outcome) {
+        let change = self.breaker().tell(leave, outcome, Instant::now());
+        let partner = &self.partner;
+        match change {
+            Some(Change::Opened) => {
+                self.metrics.up(false);
+                warn!(%partner, "a partner's resolver does not answer; it is tried now and then, its codes are LOOKUP_FAILED");
+            }
+            Some(Change::Closed) => {
+                self.metrics.up(true);
+                info!(%partner, "a partner's resolver answers again");
+            }
+            None => {}
+        }
+    }
+
+    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call under way. Dropped before its end (the caller went away), it tells the breaker that nothing is known.
+struct Call<'r> {
+    reader: &'r Reader,
+    leave: Leave,
+    began: Instant,
+    ended: bool,
+}
+
+impl<'r> Call<'r> {
+    fn begin(reader: &'r Reader) -> Option<Self> {
+        let began = Instant::now();
+        let leave = reader.breaker().ask(began)?;
+        Some(Self { reader, leave, began, ended: false })
+    }
+
+    fn end(mut self, answer: &Result<Answer, ResolverError>) {
+        self.ended = true;
+        let name = match answer {
+            Ok(Answer::Code(_)) => "ok",
+            Ok(Answer::Refused(_)) => "refused",
+            Err(error) => error.name(),
+        };
+        self.reader.metrics.asked(name, self.began);
+        // Somebody who was given little time is not absent.
+        let hurried = self.began.elapsed() < self.reader.timeout / 2;
+        let outcome = match answer {
+            Err(ResolverError::TimedOut) if hurried => Outcome::Unknown,
+            Err(error) if error.is_absence() => Outcome::Absent,
+            Ok(_) | Err(_) => Outcome::Answered,
+        };
+        self.reader.tell(self.leave, outcome);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.reader.metrics.asked("abandoned", self.began);
+            self.reader.tell(self.leave, Outcome::Unknown);
+        }
+    }
+}
+
+/// What a code that was not read means at the gate.
+impl From<Unread> for Refused {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Refused(Refusal::NotFound | Refusal::Revoked) => Inspect::CodeUntrusted.into(),
+            Unread::Refused(Refusal::Expired) => Inspect::CodeExpired.into(),
+            Unread::Failed => Self { reason: Inspect::LookupFailed, degraded: Some(Degraded::Resolver) },
+        }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Memory({})", self.known.len())
+    }
+}
