@@ -2,8 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    net::SocketAddr,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -19,47 +17,29 @@ use ridegate_proto::authority::v1::{
     health_authority_server::{HealthAuthority, HealthAuthorityServer},
 };
 use tokio::{
-    net::TcpListener,
-    runtime::Runtime,
     sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Request, Response, Status,
-    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
+use tonic::{Request, Response, Status, transport::ServerTlsConfig};
+
+pub use crate::hosted::Mood;
+use crate::{
+    hosted::{self, Hosted},
+    pki::Files,
 };
 
-use crate::pki::Files;
-
 const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
-
-/// How it behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    /// Answers.
-    Well,
-    /// Takes every question and never answers.
-    Stalled,
-    /// Answers every question with an error.
-    Failing,
-    /// Answers with facts that say nothing.
-    Confused,
-}
 
 /// A running authority. Clones are the same one.
 #[derive(Clone)]
 pub struct Authority(Arc<Inner>);
 
 struct Inner {
-    address: SocketAddr,
-    secure: bool,
+    hosted: Hosted,
     state: Mutex<State>,
-    mood: watch::Sender<Mood>,
     /// How many changes there were; watchers wake on it.
     changes: watch::Sender<usize>,
-    /// Its own, so that stopping it drops every connection with it.
-    runtime: Mutex<Option<Runtime>>,
     lookups: AtomicU64,
     batches: AtomicU64,
     exchanges: AtomicU64,
@@ -89,42 +69,27 @@ impl Authority {
 
     /// Starts on a free loopback port, with this certificate, for clients that `client_ca` has certified.
     pub fn start_with_tls(server: &Files, client_ca: &Path) -> Result<Self> {
-        let identity = Identity::from_pem(fs::read(&server.certificate)?, fs::read(&server.key)?);
-        let client_ca = Certificate::from_pem(fs::read(client_ca)?);
-        Self::serve(Some(ServerTlsConfig::new().identity(identity).client_ca_root(client_ca)))
+        Self::serve(Some(hosted::tls(server, client_ca)?))
     }
 
     fn serve(tls: Option<ServerTlsConfig>) -> Result<Self> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        listener.set_nonblocking(true)?;
         let inner = Inner {
-            address: listener.local_addr()?,
-            secure: tls.is_some(),
+            hosted: Hosted::listen(tls)?,
             state: Mutex::default(),
-            mood: watch::Sender::new(Mood::Well),
             changes: watch::Sender::new(0),
-            runtime: Mutex::default(),
             lookups: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             exchanges: AtomicU64::new(0),
             refused_watches: AtomicU64::new(0),
         };
         let authority = Self(Arc::new(inner));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let server = Server::builder();
-        let mut server = tls.into_iter().try_fold(server, Server::tls_config)?;
-        let server = server.add_service(HealthAuthorityServer::new(authority.clone()));
-        runtime.spawn(async move {
-            let incoming = TcpIncoming::from(TcpListener::from_std(listener)?).with_nodelay(Some(true));
-            server.serve_with_incoming(incoming).await.map_err(std::io::Error::other)
-        });
-        *authority.runtime() = Some(runtime);
+        authority.0.hosted.serve(HealthAuthorityServer::new(authority.clone()))?;
         Ok(authority)
     }
 
     /// Where it listens.
     pub fn endpoint(&self) -> String {
-        format!("{}://{}", if self.0.secure { "https" } else { "http" }, self.0.address)
+        self.0.hosted.endpoint()
     }
 
     /// Makes a subject known, or known otherwise. Watchers are told.
@@ -142,7 +107,7 @@ impl Authority {
 
     /// Changes how it behaves from now on.
     pub fn feel(&self, mood: Mood) {
-        self.0.mood.send_replace(mood);
+        self.0.hosted.feel(mood);
     }
 
     /// Ends every watch and forgets where each was.
@@ -176,27 +141,11 @@ impl Authority {
 
     /// Stops listening and drops every connection.
     pub fn stop(&self) {
-        if let Some(runtime) = self.runtime().take() {
-            runtime.shutdown_background();
-        }
-    }
-
-    fn runtime(&self) -> MutexGuard<'_, Option<Runtime>> {
-        self.0.runtime.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.hosted.stop();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits or fails as its mood is; `true` if it is confused.
-    async fn temper(&self) -> Result<bool, Status> {
-        let mut mood = self.0.mood.subscribe();
-        match mood.wait_for(|mood| *mood != Mood::Stalled).await.as_deref() {
-            Ok(Mood::Failing) | Err(_) => Err(Status::internal("failing")),
-            Ok(Mood::Confused) => Ok(true),
-            Ok(Mood::Well | Mood::Stalled) => Ok(false),
-        }
     }
 
     /// What a watcher at `from` is told next: a change, or `None` if it was told every one.
@@ -215,7 +164,7 @@ impl Authority {
     async fn tell(self, mut from: usize, watcher: mpsc::Sender<Result<WatchChangesResponse, Status>>) {
         let mut changes = self.0.changes.subscribe();
         loop {
-            if self.temper().await.is_err() {
+            if self.0.hosted.temper().await.is_err() {
                 return;
             }
             let now = self.state().log.len();
@@ -246,7 +195,7 @@ impl HealthAuthority for Authority {
         request: Request<ExchangeAuthorizationRequest>,
     ) -> Result<Response<ExchangeAuthorizationResponse>, Status> {
         self.0.exchanges.fetch_add(1, Relaxed);
-        self.temper().await?;
+        self.0.hosted.temper().await?;
         let request = request.into_inner();
         let mut state = self.state();
         let code =
@@ -260,7 +209,7 @@ impl HealthAuthority for Authority {
 
     async fn lookup(&self, request: Request<LookupRequest>) -> Result<Response<LookupResponse>, Status> {
         self.0.lookups.fetch_add(1, Relaxed);
-        if self.temper().await? {
+        if self.0.hosted.temper().await? {
             return Ok(Response::new(LookupResponse { facts: Some(Facts::default()) }));
         }
         let facts = self.state().people.get(&request.into_inner().subject).cloned();
@@ -273,7 +222,7 @@ impl HealthAuthority for Authority {
         request: Request<BatchLookupRequest>,
     ) -> Result<Response<BatchLookupResponse>, Status> {
         self.0.batches.fetch_add(1, Relaxed);
-        let confused = self.temper().await?;
+        let confused = self.0.hosted.temper().await?;
         let state = self.state();
         let known = |subject: String| {
             let facts = if confused { Some(Facts::default()) } else { state.people.get(&subject).cloned() };
@@ -289,7 +238,7 @@ impl HealthAuthority for Authority {
         &self,
         request: Request<WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        self.temper().await?;
+        self.0.hosted.temper().await?;
         let cursor = request.into_inner().cursor;
         let now = self.state().log.len();
         let from = if cursor.is_empty() {

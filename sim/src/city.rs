@@ -29,8 +29,10 @@ use tonic::transport::Channel;
 use crate::{
     authority::Authority,
     gates::{BUS, GATES, Gate, METRO},
+    online::Half,
     pki::{Files, Pki},
     progress::progress,
+    resolver::Resolver,
     riders::{self, RIDERS, Rider, wire},
     site::Site,
     trust::{Phone, Trust},
@@ -49,12 +51,16 @@ pub struct City {
     pub(crate) gateway: Running,
     pub(crate) clock: Clock,
     pub(crate) partners: Vec<String>,
+    /// Who makes its codes.
+    trust: Trust,
     /// Phones of issuers whom no trusted root has certified, one a partner.
     pub(crate) outsiders: Vec<Phone>,
     riders: HashMap<(usize, Rider), Vec<Commuter>>,
     /// A healthy rider of the first partner whose codes live long enough to be pasted.
     visitor: Commuter,
     authority: Authority,
+    /// Of partners whose codes only they can read.
+    resolvers: Vec<Resolver>,
     /// The channel of every caller there is, by identity. Each has a certificate and a connection of its own.
     callers: HashMap<String, Channel>,
     /// Certificates, configuration and registry.
@@ -78,11 +84,12 @@ impl City {
         let temporary = folder.is_none().then(tempfile::tempdir).transpose()?;
         let folder = folder.or(temporary.as_ref().map(TempDir::path)).context("no folder")?.to_owned();
         let pki = Pki::create(&folder.join("pki"), CERTIFICATES_LIVE)?;
-        pki.server(&["localhost".into(), "127.0.0.1".into(), "::1".into()])?;
-        let trust = Trust::new(&mut rng)?;
+        let server = pki.server(&["localhost".into(), "127.0.0.1".into(), "::1".into()])?;
+        let mut trust = Trust::new(&mut rng)?;
+        let clock: Clock = START.parse().map_err(anyhow::Error::msg)?;
+        let resolvers = resolvers(&pki, &server, &mut trust, &clock)?;
         trust.write(&folder)?;
         let authority = Authority::start()?;
-        let clock: Clock = START.parse().map_err(anyhow::Error::msg)?;
         let gateway = start_gateway(&folder, &authority, clock.clone(), config).await?;
         let city = Self {
             callers: connect(&pki, gateway.address(), &trust)?,
@@ -93,10 +100,12 @@ impl City {
             visitor: commuter(&trust, 0, 0, MAX_VALIDITY_S, &clock, &mut rng)?,
             clock,
             authority,
+            resolvers,
+            trust,
             folder,
             _temporary: temporary,
         };
-        city.link_riders(&trust).await?;
+        city.link_riders().await?;
         city.site(seed).write(&city.folder)?;
         Ok(city)
     }
@@ -143,6 +152,13 @@ impl City {
     pub async fn stop(self) {
         self.gateway.stop().await;
         self.authority.stop();
+        self.resolvers.iter().for_each(Resolver::stop);
+    }
+
+    /// What the gateway says of half of this code, of the partner whose turn it is.
+    pub(crate) fn half(&self, turn: usize, code: &[u8]) -> Result<Half> {
+        let mut partners = self.trust.partners();
+        Ok(partners.nth(turn % self.partners.len()).context("no such partner")?.1.half(code))
     }
 
     /// The rider of this kind whose turn it is.
@@ -151,7 +167,7 @@ impl City {
         commuters.get(turn % commuters.len()).context("no such rider")
     }
 
-    async fn link_riders(&self, trust: &Trust) -> Result<()> {
+    async fn link_riders(&self) -> Result<()> {
         let linked = self.riders.iter().filter(|((_, rider), _)| rider.is_linked());
         let riders = linked
             .flat_map(|((partner, rider), commuters)| commuters.iter().map(|one| (*partner, *rider, one)));
@@ -160,7 +176,7 @@ impl City {
         let room = Arc::new(Semaphore::new(LINKS_AT_ONCE));
         let mut tasks: JoinSet<Result<()>> = JoinSet::new();
         for (position, rider, commuter) in riders {
-            let (partner, shows) = trust.partners().nth(position).context("no such partner")?;
+            let (partner, shows) = self.trust.partners().nth(position).context("no such partner")?;
             let now = self.clock.now();
             let (subject, code) =
                 (format!("subject-{}", commuter.account), format!("code-{}", commuter.account));
@@ -212,6 +228,24 @@ impl Commuter {
             sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// A server of its own for every partner whose codes only it can read. They know the gateway by its certificate.
+fn resolvers(pki: &Pki, server: &Files, trust: &mut Trust, clock: &Clock) -> Result<Vec<Resolver>> {
+    pki.caller("gateway", "urn:ridegate:operator:gateway")?;
+    let books: Vec<_> = trust.books().map(|(partner, book)| (partner.to_owned(), book.clone())).collect();
+    let mut resolvers = Vec::with_capacity(books.len());
+    for (partner, book) in books {
+        let resolver = Resolver::start_with_tls(book, clock.clone(), server, &pki.ca())?;
+        let section = format!(
+            "endpoint = \"{}\"\ntimeout = \"5s\"\nca = \"../pki/ca.pem\"\n\
+             certificate = \"../pki/gateway.pem\"\nkey = \"../pki/gateway.key\"\n",
+            resolver.endpoint()
+        );
+        trust.name_resolver(&partner, section);
+        resolvers.push(resolver);
+    }
+    Ok(resolvers)
 }
 
 async fn start_gateway(folder: &Path, authority: &Authority, clock: Clock, more: &str) -> Result<Running> {

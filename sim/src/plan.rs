@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt, seq::SliceRandom};
 
-use crate::riders::Rider;
+use crate::{online::Half, riders::Rider};
 
 /// One rider's story at a gate, or at two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +17,7 @@ pub(crate) enum Story {
     ForgesPhone,
     /// Shows a code of an issuer nobody certified.
     ForgesIssuer,
-    /// Shows a code with a byte missing.
+    /// Shows half a code.
     ShowsDamaged,
     /// Shows something else.
     ShowsSomethingElse,
@@ -73,14 +73,24 @@ pub(crate) struct Expected {
 }
 
 impl Story {
-    /// What each of its taps must be answered with.
-    pub(crate) fn expected(self) -> Vec<Expected> {
+    /// How many taps it needs.
+    pub(crate) fn taps(self) -> usize {
+        self.expected(Half::Malformed).len()
+    }
+
+    /// What each of its taps must be answered with, with a partner of whose codes half is so much.
+    pub(crate) fn expected(self, half: Half) -> Vec<Expected> {
         match self {
             Enters(rider) => vec![enters(rider)],
             Leaves(_) => vec![allow("NOT_ENFORCED")],
             ShowsExpired => vec![inspect("CODE_EXPIRED")],
             ForgesPhone | ForgesIssuer => vec![inspect("CODE_UNTRUSTED")],
-            ShowsDamaged => vec![inspect("CODE_MALFORMED")],
+            ShowsDamaged => vec![match half {
+                Half::Malformed => inspect("CODE_MALFORMED"),
+                Half::MalformedOfNobody => Expected { partner: false, ..inspect("CODE_MALFORMED") },
+                Half::Untrusted => inspect("CODE_UNTRUSTED"),
+                Half::Unrecognized => Expected { partner: false, ..inspect("CODE_UNRECOGNIZED") },
+            }],
             ShowsSomethingElse => vec![Expected { partner: false, ..inspect("CODE_UNRECOGNIZED") }],
             LendsCode => vec![enters(Rider::Healthy), inspect("CODE_REPLAYED")],
             IsRetried | IsReadTwice => {
@@ -130,7 +140,7 @@ pub(crate) fn stories(taps: usize, rng: &mut impl Rng) -> Vec<Story> {
     while left > 0 {
         hundred.shuffle(rng);
         for story in &hundred {
-            let needs = story.expected().len();
+            let needs = story.taps();
             if needs <= left {
                 stories.push(*story);
                 left -= needs;
@@ -157,7 +167,7 @@ mod tests {
         assert_eq!(SHARES.iter().map(|(_, share)| share).sum::<usize>(), 100);
         for taps in [1, 2, 99, 1000] {
             let stories = stories(taps, &mut ChaCha20Rng::seed_from_u64(1));
-            assert_eq!(stories.iter().map(|story| story.expected().len()).sum::<usize>(), taps);
+            assert_eq!(stories.iter().map(|story| story.taps()).sum::<usize>(), taps);
         }
     }
 

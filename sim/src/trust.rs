@@ -4,12 +4,13 @@ use std::{collections::HashMap, fmt::Write, fs, path::Path};
 
 use anyhow::{Context, Result};
 use rand_chacha::ChaCha20Rng;
-use ridegate_adapters::{MotIssuing, Profile};
+use ridegate_adapters::{Iin, Mark, MotIssuing, Profile};
 use ridegate_proto::partner::v1::{Medium, MediumKind};
 
 use crate::{
     alipay,
     issuing::{self, Issuer, Key, Root, Terms},
+    online::{self, Book, Half},
 };
 
 /// The partners that ship, certified by a root of the city's own, and with keys of the city's own: their own test keys
@@ -20,7 +21,14 @@ pub struct Trust {
     issuers: HashMap<String, Issuer>,
     /// By partner.
     alipay: HashMap<String, alipay::Issuer>,
+    /// By partner.
+    books: HashMap<String, Book>,
+    /// The `[resolver]` section of a partner's profile, by partner.
+    resolvers: HashMap<String, String>,
 }
+
+/// Where nobody listens.
+const NOWHERE: &str = "endpoint = \"http://127.0.0.1:1\"\n";
 
 /// What a partner's riders show.
 #[derive(Clone, Copy)]
@@ -29,15 +37,19 @@ pub enum Shows<'a> {
     Mot(&'a MotIssuing, &'a Issuer),
     /// Alipay codes: who has them shows nothing else in the city.
     Alipay(&'a alipay::Issuer),
+    /// Codes that only the partner can read.
+    Online(&'a Book),
 }
 
-/// A phone of either kind.
+/// A phone of any kind.
 #[derive(Clone)]
 pub enum Phone {
     /// Shows MOT codes.
     Mot(issuing::Phone),
     /// Shows Alipay codes.
     Alipay(alipay::Phone),
+    /// Shows codes that only the partner can read.
+    Online(online::Phone),
 }
 
 impl Trust {
@@ -58,7 +70,19 @@ impl Trust {
             let issuer = alipay::Issuer::new(prefix.as_bytes().to_vec(), card_type.to_string(), rng)?;
             alipay.insert(id.to_owned(), issuer);
         }
-        Ok(Self { profiles, root, issuers, alipay })
+        let book = |profile: &Profile| Some((profile.id.to_string(), Book::of(profile, rng)?));
+        let books = profiles.iter().filter_map(book).collect();
+        Ok(Self { profiles, root, issuers, alipay, books, resolvers: HashMap::new() })
+    }
+
+    /// Each partner whose codes only it can read, and the book that reads them.
+    pub fn books(&self) -> impl Iterator<Item = (&str, &Book)> {
+        self.books.iter().map(|(id, book)| (id.as_str(), book))
+    }
+
+    /// From now on a partner's profile names this resolver: keys of its section, in TOML.
+    pub fn name_resolver(&mut self, partner: &str, section: String) {
+        self.resolvers.insert(partner.to_owned(), section);
     }
 
     /// Each partner's name and what its riders show.
@@ -67,6 +91,9 @@ impl Trust {
             let id = profile.id.as_str();
             if let Some(issuer) = self.alipay.get(id) {
                 return Some((id, Shows::Alipay(issuer)));
+            }
+            if let Some(book) = self.books.get(id) {
+                return Some((id, Shows::Online(book)));
             }
             let issuing = profile.mot.first()?;
             Some((id, Shows::Mot(issuing, self.issuers.get(&issuing.issuer.to_string())?)))
@@ -111,8 +138,33 @@ impl Trust {
             write!(text, "[alipay]\nprefixes = {prefixes:?}\ncard_types = {card_types:?}\n")?;
             text.push_str(&issuer.published());
         }
+        if profile.is_online() {
+            online_sections(profile, &mut text)?;
+            let resolver = self.resolvers.get(id.as_str()).map_or(NOWHERE, String::as_str);
+            write!(text, "[resolver]\n{resolver}")?;
+        }
         Ok(text)
     }
+}
+
+fn online_sections(profile: &Profile, text: &mut String) -> Result<()> {
+    let all = |iins: &[Iin]| iins.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if let Some(cpm) = &profile.emv_cpm {
+        let aids: Vec<_> = cpm.aids.iter().map(ToString::to_string).collect();
+        write!(text, "[emv-cpm]\naids = {aids:?}\niins = {:?}\n", all(&cpm.iins))?;
+    }
+    if let Some(token) = &profile.unionpay_token {
+        write!(text, "[unionpay-token]\niins = {:?}\n", all(&token.iins))?;
+    }
+    for issuing in &profile.opaque {
+        match issuing.mark() {
+            Mark::Begins(bytes) => write!(text, "[[opaque]]\nbegins = {:?}\n", std::str::from_utf8(bytes)?)?,
+            Mark::Sized { length, first } => {
+                write!(text, "[[opaque]]\nlength = {length}\nfirst_byte = \"{first:02x}\"\n")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn alipay_partners(
@@ -127,6 +179,7 @@ impl Shows<'_> {
         match self {
             Self::Mot(..) => format!("3104{number:016}"),
             Self::Alipay(_) => format!("2088{number:012}"),
+            Self::Online(_) => online::account(u32::try_from(number).unwrap_or(u32::MAX)),
         }
     }
 
@@ -135,6 +188,7 @@ impl Shows<'_> {
         match self {
             Self::Mot(..) => "expected 20 digits",
             Self::Alipay(_) => "expected 16 ASCII characters",
+            Self::Online(_) => "expected U and a number of 9 digits below 1100",
         }
     }
 
@@ -143,6 +197,15 @@ impl Shows<'_> {
         match self {
             Self::Mot(..) => text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit()),
             Self::Alipay(_) => text.len() == 16 && text.is_ascii(),
+            Self::Online(_) => online::rider_of(text).is_some(),
+        }
+    }
+
+    /// What the gateway says of half of this code.
+    pub(crate) fn half(self, code: &[u8]) -> Half {
+        match self {
+            Self::Online(book) => book.half(code),
+            Self::Mot(..) | Self::Alipay(_) => Half::Malformed,
         }
     }
 
@@ -151,6 +214,7 @@ impl Shows<'_> {
         let (kind, issuer) = match self {
             Self::Mot(issuing, _) => (MediumKind::MotCode, issuing.issuer.to_string()),
             Self::Alipay(_) => (MediumKind::AlipayCode, String::new()),
+            Self::Online(_) => (MediumKind::OnlineCode, String::new()),
         };
         Medium { kind: kind.into(), issuer, account: account.to_owned() }
     }
@@ -178,6 +242,7 @@ impl Shows<'_> {
             Self::Alipay(issuer) => {
                 issuer.authorise(account, authorized_until, validity, rng).map(Phone::Alipay)
             }
+            Self::Online(book) => book.authorise(account, validity).map(Phone::Online),
         }
     }
 }
@@ -188,6 +253,7 @@ impl Phone {
         match self {
             Self::Mot(phone) => phone.code(generated_at),
             Self::Alipay(phone) => phone.code(generated_at),
+            Self::Online(phone) => phone.code(generated_at),
         }
     }
 
@@ -196,6 +262,7 @@ impl Phone {
         match self {
             Self::Mot(phone) => phone.forged(&Key::generate(rng)?, generated_at),
             Self::Alipay(phone) => phone.forged(generated_at, rng),
+            Self::Online(phone) => phone.forged(generated_at),
         }
     }
 }
