@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     /// Which of the riders of that kind; after the last comes the first again.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "account")]
     turn: usize,
-    /// An account of your own instead: 20 digits, or a user id of 16 characters where the partner has those.
+    /// An account of your own instead: 20 digits; a user id of 16 characters, or U and 9 digits, where the partner has those.
     #[arg(long, value_name = "ACCOUNT", conflicts_with = "rider")]
     account: Option<String>,
     /// How long the code lives.
@@ -60,7 +60,7 @@ struct Flaws {
     /// A code signed by another phone than the issuer vouched for.
     #[arg(long)]
     forged: bool,
-    /// A code whose last byte is missing.
+    /// A code whose second half is missing.
     #[arg(long)]
     damaged: bool,
 }

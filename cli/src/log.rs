@@ -23,7 +23,7 @@ use tracing_subscriber::{
 };
 
 /// What an event may say beside its message.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "address",
     "cause",
     "clock",
@@ -32,6 +32,7 @@ const FIELDS: [&str; 16] = [
     "enforced",
     "left",
     "operations",
+    "partner",
     "partners",
     "passed",
     "policy",

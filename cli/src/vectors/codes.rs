@@ -1,8 +1,8 @@
 //! What files of every format have in common: payloads at an instant, opened with the file's own trust.
 
 use ridegate_adapters::{
-    CodeError, FUTURE_SKEW_S, MAX_VALIDITY_S, Name, NoMemory, PartnerId, PartnerKind, Partners, Profile,
-    QuotaProfile, RideCode, UnixSeconds,
+    CodeError, FUTURE_SKEW_S, MAX_VALIDITY_S, NoMemory, Opened, PartnerId, PartnerKind, Partners, Profile,
+    Prompts, QuotaProfile, UnixSeconds, Words,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -50,12 +50,17 @@ pub(super) fn profile(name: &str) -> Result<Profile, String> {
     })?;
     Ok(Profile {
         id,
-        name: Name { zh: name.into(), en: name.into() },
+        name: Words { zh: name.into(), en: name.into() },
         city: String::new(),
         kind: PartnerKind::Metro,
         test: true,
         mot: Vec::new(),
         alipay: None,
+        emv_cpm: None,
+        unionpay_token: None,
+        opaque: Vec::new(),
+        resolver: None,
+        prompts: Prompts::default(),
         quota: QuotaProfile::default(),
     })
 }
@@ -71,10 +76,13 @@ impl Suite for Codes {
     }
 }
 
-fn shown(opened: Result<RideCode, CodeError>) -> Value {
+fn shown(opened: Result<Opened, CodeError>) -> Value {
     let code = match opened {
         Err(error) => return json!({ "error": error.name() }),
-        Ok(code) => code,
+        Ok(Opened::Online(code)) => {
+            return json!({ "online": { "partner": code.partner().as_str(), "format": code.format() } });
+        }
+        Ok(Opened::Checked(code)) => code,
     };
     let mut shown = json!({
         "partner": code.partner.as_str(),
@@ -82,7 +90,7 @@ fn shown(opened: Result<RideCode, CodeError>) -> Value {
         "account": code.medium.account().expose(),
         "generated_at": code.generated_at.0,
         "expires_at": code.expires_at.0,
-        "authorized_until": code.authorized_until.0,
+        "authorized_until": code.authorized_until.map(|until| until.0),
     });
     if let Some(fields) = shown.as_object_mut() {
         let digits = [("issuer", code.medium.issuer()), ("platform", code.platform)];

@@ -3,6 +3,7 @@
 mod alipay;
 mod codes;
 mod mot;
+mod online;
 mod policy;
 
 use std::{
@@ -70,10 +71,11 @@ fn load(file: &Path) -> Result<Box<dyn Suite>, String> {
     match (named("format"), named("policy")) {
         (Some("mot"), None) => mot::load(parse(file, &text)?),
         (Some("alipay"), None) => alipay::load(parse(file, &text)?),
+        (Some("online"), None) => online::load(parse(file, &text)?),
         (None, Some("beijing-2022")) => policy::load(parse(file, &text)?),
-        (Some(name), None) => {
-            Err(format!("format {name:?} is not known to this version; known: \"mot\", \"alipay\""))
-        }
+        (Some(name), None) => Err(format!(
+            "format {name:?} is not known to this version; known: \"mot\", \"alipay\", \"online\""
+        )),
         (None, Some(name)) => {
             Err(format!("policy {name:?} is not known to this version; known: \"beijing-2022\""))
         }
