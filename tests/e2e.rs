@@ -38,10 +38,14 @@ mod leaving;
 mod links;
 #[path = "e2e/observed.rs"]
 mod observed;
+#[path = "e2e/partners.rs"]
+mod partners;
 #[path = "e2e/pictures.rs"]
 mod pictures;
 #[path = "e2e/quotas.rs"]
 mod quotas;
+#[path = "e2e/resolvers.rs"]
+mod resolvers;
 #[path = "e2e/restarts.rs"]
 mod restarts;
 #[path = "e2e/roles.rs"]

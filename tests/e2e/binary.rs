@@ -87,7 +87,7 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_line_key_and_what
     );
     refused(&format!("{head}[policy]\nfile = \"no.toml\"\n"), "ridegate.toml:4: policy.file: ");
     refused(
-        &format!("{head}[partners]\nprofiles = \"no\"\nmot_trust = \"ridegate.toml\"\n"),
+        &format!("{head}[partners]\nprofiles = \".\"\nmot_trust = \"ridegate.toml\"\n"),
         "ridegate.toml:1: unknown field `authority`, expected one of `test`, `root`, `revoked`",
     );
 }

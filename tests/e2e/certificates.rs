@@ -280,7 +280,7 @@ fn check_config_looks_at_everything_and_opens_nothing() {
     let folder = configured(SignedDuration::from_hours(24 * 10));
     let path = folder.path();
     check_config(path, &[], 0, "can be used");
-    check_config(path, &[], 0, "partners         7");
+    check_config(path, &[], 0, "partners         11");
     check_config(path, &[], 0, "policy           beijing-2022/1");
     check_config(path, &["--fail-if-expiring", "9d"], 0, "in 9 days");
     check_config(path, &["--fail-if-expiring", "14d"], 1, "certificates: server ends at 20");

@@ -32,7 +32,9 @@ use ridegate_proto::{
 use ridegate_sim::{
     authority::Authority,
     issuing::{Key, Phone, Terms},
+    online::Book,
     pki::{Files, Pki},
+    resolver::Resolver,
     riders::{Rider, wire},
     trust::{Phone as AnyPhone, Trust},
 };
@@ -66,6 +68,8 @@ pub struct House {
     /// Who certifies callers, in a house with TLS.
     pub pki: Option<Pki>,
     channels: Mutex<HashMap<String, Channel>>,
+    /// Of the partners whose codes only they can read, in a house that has them.
+    pub resolvers: HashMap<String, Resolver>,
     trust: Trust,
     used: Mutex<HashSet<u32>>,
     taps: AtomicU32,
@@ -114,6 +118,19 @@ impl House {
         Self::build(folder, Some(pki), "", &format!("{TLS}{config}"), "").await
     }
 
+    /// With a resolver for every partner whose codes only it can read, and this configuration.
+    pub async fn with_resolvers(config: &str) -> Self {
+        let (authority, folder) = (Authority::start().unwrap(), tempfile::tempdir().unwrap());
+        let trust = Trust::new(&mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        let clock: Clock = NOON.parse().unwrap();
+        let resolver = |(id, book): (&str, &Book)| {
+            (id.to_owned(), Resolver::start(book.clone(), clock.clone()).unwrap())
+        };
+        let resolvers = trust.books().map(resolver).collect();
+        let house = (trust, clock, resolvers);
+        Self::furnished(house, authority, folder, None, "", config, "lookup_timeout = \"5s\"").await
+    }
+
     /// With an authority that asks for certificates, and these keys of `[authority]`.
     pub async fn with_secure_authority(keys: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -154,8 +171,26 @@ impl House {
         authority_keys: &str,
     ) -> Self {
         let trust = Trust::new(&mut ChaCha20Rng::seed_from_u64(1)).unwrap();
+        let house = (trust, NOON.parse().unwrap(), HashMap::new());
+        Self::furnished(house, authority, folder, pki, listen, config, authority_keys).await
+    }
+
+    async fn furnished(
+        (mut trust, clock, resolvers): (Trust, Clock, HashMap<String, Resolver>),
+        authority: Authority,
+        folder: TempDir,
+        pki: Option<Pki>,
+        listen: &str,
+        config: &str,
+        authority_keys: &str,
+    ) -> Self {
+        for (partner, resolver) in &resolvers {
+            // As patient as the verdict is.
+            let section =
+                format!("endpoint = \"{}\"\ntimeout = \"10s\"\nconcurrent_calls = 16\n", resolver.endpoint());
+            trust.name_resolver(partner, section);
+        }
         trust.write(folder.path()).unwrap();
-        let clock: Clock = NOON.parse().unwrap();
         let path = write_listening(folder.path(), &authority, listen, config, authority_keys);
         let settings = Settings::new(ConfigFile::load(&path).unwrap(), clock.clone(), true).unwrap();
         let gateway = settings.start().await.unwrap();
@@ -173,6 +208,7 @@ impl House {
             folder,
             pki,
             channels: Mutex::default(),
+            resolvers,
             trust,
             used: Mutex::default(),
             taps: AtomicU32::new(0),
@@ -272,11 +308,16 @@ impl House {
         self.trust.issuer(ISSUER).unwrap().authorise(Key::generate(&mut rng).unwrap(), &terms).unwrap()
     }
 
-    /// A phone that shows Alipay codes of this user id, with a partner that has those.
-    pub fn alipay_phone(&self, partner: &str, user: &str) -> AnyPhone {
+    /// A phone of this account with a partner that shows other codes than MOT's: a user id, or U and nine digits.
+    pub fn phone_of(&self, partner: &str, user: &str) -> AnyPhone {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let shows = self.trust.partner(partner).unwrap();
         shows.authorise(user, self.now() + 2 * 86_400, 1200, &mut rng).unwrap()
+    }
+
+    /// Who makes codes here.
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     pub fn now(&self) -> u32 {
@@ -376,7 +417,7 @@ fn write_listening(
         if listen.contains("notice") { listen.to_owned() } else { format!("notice = \"0s\"\n{listen}") };
     let config = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\n{listen}\n[operations]\naddress = \"127.0.0.1:0\"\n[authority]\nendpoint = \"{}\"\n{authority_keys}\n\
-         [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n{more}\n",
+         [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\nreload = \"20ms\"\n{more}\n",
         authority.endpoint()
     );
     let path = folder.join("ridegate.toml");

@@ -120,7 +120,7 @@ async fn shows(house: &House, phone: &AnyPhone, before: u32) -> (String, String)
 #[tokio::test]
 async fn an_alipay_rider_links_a_mot_account_and_a_user_id_in_one_step() {
     let house = House::open().await;
-    let (own, mot) = (house.alipay_phone("alipay", &user_id(1)), house.phone_on(1, "50023301"));
+    let (own, mot) = (house.phone_of("alipay", &user_id(1)), house.phone_on(1, "50023301"));
     let unlinked = ("INSPECT NOT_LINKED".to_owned(), "alipay".to_owned());
     assert_eq!(shows(&house, &own, 0).await, unlinked);
     house.authority.set(&subject(1), Rider::Healthy.facts(house.clock.now()).unwrap());
@@ -131,9 +131,9 @@ async fn an_alipay_rider_links_a_mot_account_and_a_user_id_in_one_step() {
     assert_eq!(shows(&house, &own, 1).await.0, "ALLOW HEALTH_OK");
     assert_eq!(said(&house.tap(house.fresh(&mot)).await), "ALLOW HEALTH_OK");
     // Another rider is not linked by that, nor is this one with another partner.
-    let stranger = house.alipay_phone("alipay", &user_id(2));
+    let stranger = house.phone_of("alipay", &user_id(2));
     assert_eq!(shows(&house, &stranger, 0).await, unlinked);
-    let elsewhere = house.alipay_phone("tianjin-metro", &user_id(1));
+    let elsewhere = house.phone_of("tianjin-metro", &user_id(1));
     assert_eq!(shows(&house, &elsewhere, 0).await.0, "INSPECT NOT_LINKED");
     // What was shown at one gate is a replay at the next, behind whatever signature.
     let again = own.code(house.now() - 1).unwrap();
@@ -156,7 +156,7 @@ async fn a_tianjin_rider_rides_with_either_prefix_and_with_one_code_once() {
     house.authority.set(&subject(7), Rider::Healthy.facts(house.clock.now()).unwrap());
     house.authority.authorise("code-7", &subject(7));
     assert_eq!(house.link("tianjin-metro", request).await.unwrap().result(), LinkResult::Linked);
-    let mut code = house.alipay_phone("tianjin-metro", &user_id(7)).code(house.now()).unwrap();
+    let mut code = house.phone_of("tianjin-metro", &user_id(7)).code(house.now()).unwrap();
     assert_eq!(code[..2], [0x54, 0x01]);
     let answer = house.tap(code.clone()).await;
     assert_eq!((said(&answer).as_str(), answer.partner.as_str()), ("ALLOW HEALTH_OK", "tianjin-metro"));

@@ -65,7 +65,9 @@ fn came_to(answer: Result<(), Status>) -> String {
 #[test]
 fn no_call_is_left_out() {
     let files = FileDescriptorSet::decode(ridegate_proto::FILE_DESCRIPTOR_SET).unwrap().file;
-    let ours = files.iter().filter(|file| file.package() != "ridegate.authority.v1");
+    let ours = files
+        .iter()
+        .filter(|file| !["ridegate.authority.v1", "ridegate.resolver.v1"].contains(&file.package()));
     let calls = ours.flat_map(|file| &file.service).flat_map(|service| &service.method);
     let calls: BTreeSet<_> = calls.map(|method| method.name().to_owned()).collect();
     assert_eq!(calls, RPCS.into_iter().filter(|rpc| *rpc != "Health").map(ToOwned::to_owned).collect());
