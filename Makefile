@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences bench demo
+.PHONY: test tools python fmt lint doc licences fuzz bench demo
 
 # No server to install yet: the registry is embedded, the health authority is simulated in the tests' own process. The
 # foreign client is fetched from PyPI once.
@@ -18,16 +18,17 @@ test: tools python
 	else \
 		$(CARGO) test --workspace --locked --lib --bins --tests; \
 	fi
+	scripts/fuzz 2
 
-# Other people's readers and writers of QR codes, which the tests hold ours against.
+# Other people's readers and writers of QR codes, which the tests hold ours against; and a C++ compiler, for libFuzzer.
 tools:
-	@if command -v zbarimg >/dev/null && command -v qrencode >/dev/null; then exit 0; fi; \
+	@if command -v zbarimg >/dev/null && command -v qrencode >/dev/null && command -v c++ >/dev/null; then exit 0; fi; \
 	if [ "$$(id -u)" -eq 0 ]; then as_root=env; else as_root=sudo; fi; \
 	if ! command -v apt-get >/dev/null || ! command -v $$as_root >/dev/null; then \
-		echo "the tests need zbarimg and qrencode (Debian: zbar-tools, qrencode); install them and try again" >&2; \
+		echo "the tests need zbarimg, qrencode and c++ (Debian: zbar-tools, qrencode, g++); install them and try again" >&2; \
 		exit 1; \
 	fi; \
-	$$as_root apt-get update && $$as_root apt-get install --yes --no-install-recommends zbar-tools qrencode
+	$$as_root apt-get update && $$as_root apt-get install --yes --no-install-recommends zbar-tools qrencode g++
 
 # The foreign client of the end-to-end tests: an environment of its own, and stubs made from the protos alone.
 python: $(STUBS)/made
@@ -43,6 +44,7 @@ $(STUBS)/made: $(PYTHON)/made $(PROTOS)
 
 fmt:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 
 # clippy on everything, and on what ships to production; buf where npx is at hand.
 lint: licences
@@ -59,7 +61,11 @@ doc:
 
 # Every dependency's licence must go with Apache-2.0.
 licences:
-	python3 scripts/licences.py
+	python3 scripts/licences.py Cargo.toml fuzz/Cargo.toml
+
+# A minute for every decoder; make test gives each two seconds.
+fuzz: tools
+	scripts/fuzz 60
 
 bench:
 	$(CARGO) bench -p ridegate-adapters --bench formats

@@ -18,6 +18,7 @@ ALLOWED = {
     "ISC",
     "MIT",
     "MIT-0",
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
@@ -35,11 +36,15 @@ def permitted(expression: str) -> bool:
     )
 
 
+def packages_of(manifest: str) -> list[dict]:
+    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--manifest-path", manifest]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+
+
 def main() -> int:
     assert permitted("MIT OR GPL-3.0") and permitted("(MIT OR GPL-3.0) AND Unicode-3.0")
     assert not permitted("GPL-3.0") and not permitted("MIT AND GPL-3.0") and not permitted("")
-    command = ["cargo", "metadata", "--format-version", "1", "--locked"]
-    packages = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+    packages = [package for manifest in sys.argv[1:] for package in packages_of(manifest)]
     refused = [p for p in packages if not permitted(p["license"] or "")]
     for package in refused:
         print(f"{package['name']} {package['version']}: {package['license'] or 'no licence named'}", file=sys.stderr)
