@@ -38,6 +38,8 @@ mod leaving;
 mod links;
 #[path = "e2e/observed.rs"]
 mod observed;
+#[path = "e2e/partner_check.rs"]
+mod partner_check;
 #[path = "e2e/partners.rs"]
 mod partners;
 #[path = "e2e/pictures.rs"]

@@ -30,6 +30,12 @@ fn format(c: &mut Criterion, name: &str, plain: &str, parse: fn(&[u8]) -> bool) 
         b.iter(|| partners.recognise(black_box(&code.payload)).unwrap().partner());
     });
     group.bench_function("parse", |b| b.iter(|| parse(black_box(&code.payload))));
+    group.bench_function("recognise and parse", |b| {
+        b.iter(|| {
+            let payload = black_box(&code.payload);
+            (partners.recognise(payload).unwrap().partner(), parse(payload))
+        });
+    });
     group.bench_function("refuse expired", |b| {
         b.iter(|| {
             partners.recognise(black_box(&expired.payload)).unwrap().open(expired.now, &NoMemory).is_err()
@@ -37,6 +43,26 @@ fn format(c: &mut Criterion, name: &str, plain: &str, parse: fn(&[u8]) -> bool) 
     });
     group.bench_function("verify first", |b| b.iter(|| scanned.open(code.now, &NoMemory).is_ok()));
     group.bench_function("verify next", |b| b.iter(|| scanned.open(code.now, &memory).is_ok()));
+    group.finish();
+}
+
+/// Codes that only their partner can read: all that is done about them here.
+fn online(c: &mut Criterion) {
+    let partners = Partners::shipped().unwrap();
+    let mut group = c.benchmark_group("online, recognise and open");
+    for name in [
+        "UnionPay CPM",
+        "numeric token of China Merchants",
+        "Yitongxing opaque token",
+        "Shanghai 84-byte code",
+    ] {
+        let code = case("online", name);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                partners.recognise(black_box(&code.payload)).unwrap().open(code.now, &NoMemory).is_ok()
+            });
+        });
+    }
     group.finish();
 }
 
@@ -70,5 +96,5 @@ fn formats(c: &mut Criterion) {
     format(c, "alipay", "issuer signs with SM2", |payload| AlipayCode::parse(payload).is_ok());
 }
 
-criterion_group!(benches, formats, signatures);
+criterion_group!(benches, formats, online, signatures);
 criterion_main!(benches);

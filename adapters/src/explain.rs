@@ -130,12 +130,18 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The last four characters, if there are so many more that they tell nobody whose it is.
-pub(crate) fn masked(text: &str) -> String {
+/// What names a rider, fit to be shown: its last four characters, if there are so many more that these tell nobody whose
+/// it is.
+pub fn masked(text: &str) -> String {
     let count = text.chars().count();
     let shown = if count >= 12 { 4 } else { 0 };
-    let end: String = text.chars().skip(count - shown).filter(|char| !char.is_control()).collect();
-    format!("…{end} ({count} characters)")
+    text.chars().skip(count - shown).filter(|char| !char.is_control()).fold(
+        "…".to_owned(),
+        |mut masked, char| {
+            masked.push(char);
+            masked
+        },
+    )
 }
 
 /// Takes fields off a code in their order, and notes where each lies and what it says. After the bytes have run out it
@@ -191,14 +197,11 @@ mod tests {
 
     #[test]
     fn what_names_a_rider_is_masked_and_what_is_short_is_not_shown_at_all() {
-        assert_eq!(Form::HiddenDigits.show(&[0x31, 0x04, 0x12, 0x34, 0x56, 0x78]), "…5678 (12 characters)");
-        assert_eq!(
-            Form::HiddenDigits.show(&[0x62, 0x00, 0x00, 0x00, 0x00, 0x00, 0x12, 0x3f]),
-            "…0123 (15 characters)"
-        );
-        assert_eq!(Form::HiddenText.show(b"12345"), "… (5 characters)");
-        assert_eq!(Form::HiddenText.show(b""), "… (0 characters)");
-        assert_eq!(Form::HiddenText.show(b"20880000000\x1b[m1"), "…[m1 (15 characters)");
+        assert_eq!(Form::HiddenDigits.show(&[0x31, 0x04, 0x12, 0x34, 0x56, 0x78]), "…5678");
+        assert_eq!(Form::HiddenDigits.show(&[0x62, 0x00, 0x00, 0x00, 0x00, 0x00, 0x12, 0x3f]), "…0123");
+        assert_eq!(Form::HiddenText.show(b"12345"), "…");
+        assert_eq!(Form::HiddenText.show(b""), "…");
+        assert_eq!(Form::HiddenText.show(b"20880000000\x1b[m1"), "…[m1");
         assert_eq!(Form::Unshown.show(&[1, 2]), "(2 bytes)");
     }
 

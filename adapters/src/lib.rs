@@ -44,7 +44,7 @@ pub mod unionpay_token;
 pub use bcd::Bcd8;
 pub use code::{Account, CodeId, IssuerName, Medium, RideCode, UnixSeconds};
 pub use error::{CodeError, Distrust, Signer};
-pub use explain::{About, Check, Field};
+pub use explain::{About, Check, Field, masked};
 pub use format::{FORMATS, Format, Opened};
 pub use iin::Iin;
 pub use lifetime::{FUTURE_SKEW_S, MAX_VALIDITY_S};

@@ -18,7 +18,7 @@ const PROFILES: [&str; 11] = [
     include_str!("../partners/shanghai-metro.toml"),
 ];
 
-const MOT_TRUST: &str = include_str!("../partners/mot-trust.toml");
+const MOT_TRUST: &str = include_str!("../mot-trust.toml");
 
 /// What ships does not load; a test keeps this from happening.
 #[derive(Debug, Error)]
@@ -37,7 +37,14 @@ pub enum ShippedError {
 impl Partners {
     /// The partners that ship with the gateway, with test keys throughout.
     pub fn shipped() -> Result<Self, ShippedError> {
-        Ok(Self::new(Profile::shipped()?, MotTrust::from_toml(MOT_TRUST)?)?)
+        Ok(Self::new(Profile::shipped()?, MotTrust::shipped()?)?)
+    }
+}
+
+impl MotTrust {
+    /// The test roots that ship with the gateway.
+    pub fn shipped() -> Result<Self, TrustError> {
+        Self::from_toml(MOT_TRUST)
     }
 }
 

@@ -83,7 +83,7 @@ fn what_ships_trusts_exactly_what_the_mot_cases_were_made_with() {
     shipped.sort_by_key(by_name);
     assert_eq!(shipped, expected);
 
-    let trust = include_str!("../partners/mot-trust.toml");
+    let trust = include_str!("../mot-trust.toml");
     for root in file["trust"]["roots"].as_array().unwrap() {
         assert!(trust.contains(root["record"].as_str().unwrap()));
     }

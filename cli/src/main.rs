@@ -7,6 +7,7 @@ mod code;
 #[cfg(feature = "sim")]
 mod demo;
 mod log;
+mod partner;
 mod picture;
 #[cfg(feature = "sim")]
 mod pki;
@@ -53,6 +54,9 @@ enum Command {
     /// Read ride codes from pictures and ask a running gateway about each. Exit 0 if every answer is ALLOW, 2 if any is
     /// INSPECT, 1 if one could not be asked, 64 if the arguments cannot be used.
     Scan(scan::Arguments),
+    /// Partners' profiles and codes.
+    #[command(subcommand)]
+    Partner(partner::Command),
     /// Conformance cases.
     #[command(subcommand)]
     Vectors(Vectors),
@@ -63,7 +67,7 @@ enum Vectors {
     /// Run conformance files and print every case that is not as it expects. Exit 1 if any is not, 64 if a file
     /// cannot be run.
     Check {
-        /// Files of the form of `tests/vectors/mot.json` or `tests/vectors/policy.json`.
+        /// Files of the form of `tests/vectors/mot.json`, `alipay.json`, `online.json` or `policy.json`.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "sim")]
         Command::Code(arguments) => code::run(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),
+        Command::Partner(command) => partner::run(&command),
         Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
     }
 }

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ridegate_proto::{
-    partner::v1::{LinkRiderRequest, Medium},
+    partner::v1::{LinkRiderRequest, Medium, MediumKind},
     validator::v1::{CheckRequest, validator_service_client::ValidatorServiceClient},
 };
-use ridegate_sim::riders::Rider;
+use ridegate_sim::{authority::Mood, riders::Rider};
 
 use crate::{
     frames::{Client, connect},
@@ -118,6 +118,65 @@ async fn nothing_that_names_a_rider_is_ever_put_out() {
         if format == "json" {
             let odd = log.lines().find(|line| serde_json::from_str::<serde_json::Value>(line).is_err());
             assert_eq!(odd, None, "every line is JSON");
+        }
+    }
+}
+
+/// Of codes that only their partner can read: nothing of the code, of the account it stands for, or of the card inside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_code_that_its_partner_reads_is_ever_put_out() {
+    let mut house =
+        House::with_resolvers("[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n").await;
+    house.close().await;
+    let process = Process::start_logging("trace", &house.folder.path().join("ridegate.toml"));
+    house.channel = crate::house::connect(&process.endpoint).await;
+    house.move_to(&process).await;
+    let (account, now) = ("U000000777", house.now());
+    house.authority.set(&subject(RIDER), Rider::Healthy.facts(house.clock.now()).unwrap());
+    house.authority.authorise(&format!("code-{RIDER}"), &subject(RIDER));
+    let media =
+        vec![Medium { kind: MediumKind::OnlineCode.into(), issuer: String::new(), account: account.into() }];
+    house.link("unionpay", LinkRiderRequest { media: media.clone(), ..link_request(RIDER) }).await.unwrap();
+    let bad = vec![Medium { issuer: "canary ".repeat(10), ..media[0].clone() }];
+    let error = house.link("unionpay", LinkRiderRequest { media: bad, ..link_request(1) }).await.unwrap_err();
+    let phone = house.phone_of("unionpay", account);
+    let mut codes = Vec::new();
+    for (mood, seconds, expect) in [
+        (Mood::Well, [0, 1], "ALLOW HEALTH_OK"),
+        (Mood::Failing, [2, 3], "INSPECT LOOKUP_FAILED"),
+        (Mood::Confused, [4, 5], "INSPECT LOOKUP_FAILED"),
+    ] {
+        house.resolvers["unionpay"].feel(mood);
+        for ago in seconds {
+            codes.push(phone.code(now - ago).unwrap());
+            assert_eq!(said(&house.tap(codes.last().unwrap().clone()).await), expect);
+        }
+    }
+    house.resolvers["unionpay"].stop();
+    for ago in 6..20 {
+        codes.push(phone.code(now - ago).unwrap());
+        assert_eq!(said(&house.tap(codes.last().unwrap().clone()).await), "INSPECT LOOKUP_FAILED");
+    }
+    let pages = get(&house, "/metrics").await.1;
+    let (status, log) = process.terminate();
+    assert_eq!(status, Some(0));
+    assert!(log.contains("a partner's resolver does not answer"), "the twin: it was logged");
+    assert!(pages.contains("ridegate_resolver_up{partner=\"unionpay\"} 0"));
+    let error = format!("{error:?}");
+    // The account, the partner's id of the code, the card's number, and every code as text and as bytes.
+    let mut canaries = vec![
+        account.to_owned(),
+        "777-16552".into(),
+        "6200000000000777".into(),
+        "canary".into(),
+        subject(RIDER),
+    ];
+    for code in &codes {
+        canaries.extend([String::from_utf8(code.clone()).unwrap(), hex::encode(code), format!("{code:?}")]);
+    }
+    for canary in canaries {
+        for (what, out) in [("log", &log), ("pages", &pages), ("error", &error)] {
+            assert!(!out.contains(canary.trim_matches(['[', ']'])), "{canary} in the {what}");
         }
     }
 }

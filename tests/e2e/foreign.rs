@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ridegate_proto::partner::v1::{LinkResult, LinkRiderRequest};
+use ridegate_proto::partner::v1::{LinkResult, LinkRiderRequest, Medium, MediumKind};
 use ridegate_sim::{authority::Mood, issuing::Phone, riders::Rider};
 use serde_json::{Value, json};
 use tokio::{
@@ -16,7 +16,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::house::{GATE, House, ISSUER, NOON, digits, link_request, subject};
+use crate::{
+    house::{GATE, House, ISSUER, NOON, digits, link_request, request, said, subject},
+    observed::counted_to,
+};
 
 /// The longest that a program may run.
 const LONGEST: Duration = Duration::from_secs(100);
@@ -117,6 +120,63 @@ async fn reflection() {
             .end()
             .await;
     }
+}
+
+/// A partner's resolver in another language, over mutual TLS. Its profile comes while the gateway runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resolver() {
+    let house = House::guarded("").await;
+    let pki = house.pki.as_ref().unwrap();
+    pki.caller("gateway", "urn:ridegate:operator:gateway").unwrap();
+    make_known(&house, 7);
+    let media = vec![Medium {
+        kind: MediumKind::OnlineCode.into(),
+        issuer: String::new(),
+        account: "rider seven".into(),
+    }];
+    let linked = house.link("yitongxing", LinkRiderRequest { media, ..link_request(7) }).await.unwrap();
+    assert_eq!(linked.result(), LinkResult::Linked);
+
+    let pem = |name: &str| house.folder.path().join("pki").join(name);
+    let server = json!({ "certificate": pem("server.pem"), "key": pem("server.key") });
+    let mut program = Program::start(
+        &house,
+        "resolver",
+        &json!({ "server": server, "calls": 6, "account": "rider seven" }),
+    );
+    let first = program.line().await.unwrap();
+    let port = first.strip_prefix("listening on ").unwrap();
+    let profile = house.folder.path().join("profiles/yitongxing.toml");
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let (text, _nobody) = text.split_once("[resolver]").unwrap();
+    let resolver = format!(
+        "{text}[resolver]\nendpoint = \"https://127.0.0.1:{port}\"\ntimeout = \"10s\"\nca = \"../pki/ca.pem\"\n\
+         certificate = \"../pki/gateway.pem\"\nkey = \"../pki/gateway.key\"\n"
+    );
+    std::fs::write(&profile, resolver).unwrap();
+    counted_to(&house, "ridegate_partner_reloads_total{outcome=\"taken\"}", 1).await;
+
+    for (code, expect) in [
+        ("good", "ALLOW HEALTH_OK"),
+        ("expired", "INSPECT CODE_EXPIRED"),
+        ("revoked", "INSPECT CODE_UNTRUSTED"),
+        ("somebody else's", "INSPECT CODE_UNTRUSTED"),
+        ("says nothing", "INSPECT LOOKUP_FAILED"),
+        ("raises", "INSPECT LOOKUP_FAILED"),
+    ] {
+        assert_eq!(said_of(&house, &format!("YTX1:{code}")).await, expect, "{code}");
+    }
+    program.end().await;
+    let again = request("another tap", "YTX1:good".into());
+    assert_eq!(
+        said(&house.check(GATE, again).await.unwrap()),
+        "INSPECT CODE_REPLAYED",
+        "read before, and used up"
+    );
+}
+
+async fn said_of(house: &House, code: &str) -> String {
+    said(&house.check("urn:ridegate:validator:bjsubway:gate-9", request(code, code.into())).await.unwrap())
 }
 
 /// So many fresh codes of one rider, who is linked unless it is one who is not.

@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn shipped_record() -> String {
-        let file: TrustFile = toml::from_str(include_str!("../../partners/mot-trust.toml")).unwrap();
+        let file: TrustFile = toml::from_str(include_str!("../../mot-trust.toml")).unwrap();
         file.roots.into_iter().next().unwrap().record
     }
 

@@ -105,8 +105,7 @@ fn masked(value: &Value) -> String {
     if let Some(account) = value.pointer_mut("/code/account")
         && let Some(text) = account.as_str()
     {
-        let shown: String = text.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect();
-        *account = format!("…{shown}").into();
+        *account = ridegate_adapters::masked(text).into();
     }
     value.to_string()
 }

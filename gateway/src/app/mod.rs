@@ -7,6 +7,7 @@ mod settings;
 mod upstream;
 mod wire;
 
+pub use onboard::resolver;
 pub use running::Running;
 pub use settings::Settings;
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ridegate_adapters::{PartnerId, Partners, Profile, ResolverProfile};
+use ridegate_adapters::{PartnerId, Partners, Profile};
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
@@ -77,48 +77,62 @@ impl Onboarded {
     ) -> Result<Self, ConfigError> {
         let (mut resolvers, mut ends, mut named) = (HashMap::new(), Ends::new(), Vec::new());
         for (profile, file) in partners.iter().zip(files) {
-            let Some(resolver) = &profile.resolver else { continue };
-            let settings = resolver_of(profile, resolver, file, insecure_dev, &mut ends, &mut named)?;
-            resolvers.insert(profile.id.clone(), settings);
+            let Some(asked) = Asked::of(profile, file, insecure_dev)? else { continue };
+            resolvers.insert(profile.id.clone(), asked.settings);
+            ends.extend(asked.ends);
+            named.extend(asked.named);
         }
         Ok(Self { partners, resolvers, ends, named })
     }
 }
 
-fn resolver_of(
+/// How a partner is asked whose codes only it can read; `None` if it has none. The profile is from this file.
+pub fn resolver(
     profile: &Profile,
-    resolver: &ResolverProfile,
     file: &Path,
     insecure_dev: bool,
-    ends: &mut Ends,
-    named: &mut Vec<PathBuf>,
-) -> Result<ResolverSettings, ConfigError> {
-    let refuse = |(key, why): (&str, String)| ConfigError::about(file, &format!("resolver.{key}"), why);
-    let endpoint: Endpoint =
-        resolver.endpoint.parse().map_err(|why: &str| refuse(("endpoint", why.into())))?;
-    let beside = |path: &PathBuf| file.parent().unwrap_or(Path::new("")).join(path);
-    let [ca, certificate, key] =
-        [&resolver.ca, &resolver.certificate, &resolver.key].map(|path| path.as_ref().map(beside));
-    let stated = Stated {
-        endpoint: &endpoint,
-        ca: ca.as_deref(),
-        certificate: certificate.as_deref(),
-        key: key.as_deref(),
-    };
-    let upstream = stated.upstream(insecure_dev).map_err(refuse)?;
-    for (what, end) in [("ca", upstream.ca_end), ("client", upstream.client_end)] {
-        ends.extend(end.map(|end| (format!("resolver_{what}/{}", profile.id).into(), end)));
+) -> Result<Option<ResolverSettings>, ConfigError> {
+    Ok(Asked::of(profile, file, insecure_dev)?.map(|asked| asked.settings))
+}
+
+/// Somebody who is asked, and the files that this takes.
+struct Asked {
+    settings: ResolverSettings,
+    ends: Ends,
+    named: Vec<PathBuf>,
+}
+
+impl Asked {
+    fn of(profile: &Profile, file: &Path, insecure_dev: bool) -> Result<Option<Self>, ConfigError> {
+        let Some(resolver) = &profile.resolver else { return Ok(None) };
+        let refuse = |(key, why): (&str, String)| ConfigError::about(file, &format!("resolver.{key}"), why);
+        let endpoint: Endpoint =
+            resolver.endpoint.parse().map_err(|why: &str| refuse(("endpoint", why.into())))?;
+        let beside = |path: &PathBuf| file.parent().unwrap_or(Path::new("")).join(path);
+        let [ca, certificate, key] =
+            [&resolver.ca, &resolver.certificate, &resolver.key].map(|path| path.as_ref().map(beside));
+        let stated = Stated {
+            endpoint: &endpoint,
+            ca: ca.as_deref(),
+            certificate: certificate.as_deref(),
+            key: key.as_deref(),
+        };
+        let upstream = stated.upstream(insecure_dev).map_err(refuse)?;
+        let end =
+            |(what, end): (&str, Option<_>)| Some((format!("resolver_{what}/{}", profile.id).into(), end?));
+        let ends = [("ca", upstream.ca_end), ("client", upstream.client_end)].into_iter().filter_map(end);
+        let fingerprint = Sha256::new_with_prefix(upstream.fingerprint)
+            .chain_update(resolver.timeout.as_millis().to_be_bytes())
+            .chain_update(resolver.concurrent_calls.get().to_be_bytes());
+        let settings = ResolverSettings {
+            endpoint: upstream.endpoint,
+            timeout: resolver.timeout.unsigned_abs(),
+            calls: resolver.concurrent_calls.get().into(),
+            fingerprint: fingerprint.finalize().into(),
+        };
+        let ends = ends.collect();
+        Ok(Some(Self { settings, ends, named: [ca, certificate, key].into_iter().flatten().collect() }))
     }
-    named.extend([ca, certificate, key].into_iter().flatten());
-    let digest = Sha256::new_with_prefix(upstream.fingerprint)
-        .chain_update(resolver.timeout.as_millis().to_be_bytes())
-        .chain_update(resolver.concurrent_calls.get().to_be_bytes());
-    Ok(ResolverSettings {
-        endpoint: upstream.endpoint,
-        timeout: resolver.timeout.unsigned_abs(),
-        calls: resolver.concurrent_calls.get().into(),
-        fingerprint: digest.finalize().into(),
-    })
 }
 
 fn contents(files: &[PathBuf]) -> Vec<Option<Vec<u8>>> {

@@ -135,7 +135,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// An error about a file; with its line if it is one of TOML's.
-pub(super) fn in_file(file: &Path, text: &str, error: &(dyn Error + 'static)) -> ConfigError {
+pub fn in_file(file: &Path, text: &str, error: &(dyn Error + 'static)) -> ConfigError {
     match error.source().and_then(|source| source.downcast_ref()) {
         Some(toml) => in_toml(file, text, String::new(), toml),
         None => ConfigError::about(file, "", error.to_string()),

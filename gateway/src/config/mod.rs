@@ -4,7 +4,7 @@ mod load;
 mod partners;
 mod values;
 
-pub use load::{ConfigError, ConfigFile};
+pub use load::{ConfigError, ConfigFile, in_file};
 pub use partners::{PartnerFiles, PartnerTexts};
 pub use values::{Address, Endpoint, LogFormat, LogLevel, Number, Positive, Span};
 
