@@ -1,6 +1,7 @@
 //! Keys, as they verify once, some times or often.
 
 use alloc::boxed::Box;
+use core::fmt;
 
 use crate::{
     field::Element,
@@ -15,7 +16,7 @@ use crate::{
 ///
 /// Takes nothing but itself to verify with. One that verifies again is worth a table: [`PublicKey::seen`] or
 /// [`PublicKey::fixed`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PublicKey {
     point: Affine,
     z: [u8; 32],
@@ -86,11 +87,27 @@ impl PublicKey {
     }
 }
 
+/// The compressed point in hexadecimal.
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PublicKey(")?;
+        self.to_compressed().iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(")")
+    }
+}
+
 /// A public key that has been seen and may be again.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SeenKey {
     key: PublicKey,
     table: Narrow,
+}
+
+/// Without the table.
+impl fmt::Debug for SeenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SeenKey").field(&self.key).finish()
+    }
 }
 
 impl SeenKey {
@@ -111,10 +128,17 @@ impl SeenKey {
 }
 
 /// A public key that is here to stay: a root's or an issuer's.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FixedKey {
     key: PublicKey,
     table: Box<Wide>,
+}
+
+/// Without the table.
+impl fmt::Debug for FixedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FixedKey").field(&self.key).finish()
+    }
 }
 
 impl FixedKey {

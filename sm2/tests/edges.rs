@@ -220,3 +220,12 @@ fn messages_and_user_ids() {
     assert!(key.with_user_id(&[1; 8192]).is_none());
     assert_ne!(key.with_user_id(b"another").unwrap().hash(b""), key.hash(b""));
 }
+
+#[test]
+fn a_key_is_printed_without_its_table() {
+    let keys = key_of(scalar(1));
+    let key = "PublicKey(0232c4ae2c1f1981195f9904466a39c9948fe30bbff2660be1715a4589334c74c7)";
+    assert_eq!(format!("{:?}", keys.new), key);
+    assert_eq!(format!("{:?}", keys.seen), format!("SeenKey({key})"));
+    assert_eq!(format!("{:?}", keys.fixed), format!("FixedKey({key})"));
+}
