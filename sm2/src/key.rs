@@ -71,15 +71,15 @@ impl PublicKey {
         verifies(e, signature, |scalar| Windowed::new(&self.point, scalar))
     }
 
-    /// The key with a table of 2 KiB. Making it costs less than a verification, and makes the next ones cost a third.
+    /// The key with a table of 2 KiB. Making it costs as much as a verification, and makes the next ones cost a third.
     pub fn seen(&self) -> SeenKey {
         let mut table = Narrow::blank();
         table.fill(&self.point);
         SeenKey { key: self.clone(), table }
     }
 
-    /// The key with a table of 128 KiB, on the heap. Making it costs as much as some verifications, and makes the next
-    /// ones cost a fifth.
+    /// The key with a table of 128 KiB, on the heap. Making it costs as much as six verifications, and makes the next ones
+    /// cost a fifth.
     pub fn fixed(&self) -> FixedKey {
         let mut table = Box::new(Wide::blank());
         table.fill(&self.point);

@@ -1,7 +1,17 @@
 //! SM2 signatures with SM3, verified and nothing else (GB/T 32918.2, GB/T 32918.5, GB/T 32905).
 //!
 //! Everything here is public, keys and messages and signatures, so the time taken depends on them. **Do not use any of
-//! it on a secret.**
+//! it on a secret.** Signatures have one form only: r and s with n added are refused.
+//!
+//! | a key | for | kept with it | a verification costs |
+//! |---|---|---|---|
+//! | [`PublicKey`] | one signature | nothing | about what P-256 does in assembly |
+//! | [`SeenKey`] | a few | 2 KiB | a third of that |
+//! | [`FixedKey`] | very many: roots, issuers | 128 KiB on the heap | a fifth of that |
+//!
+//! All three give the same answer. Making the table of a [`SeenKey`] costs as much as a verification without one.
+//!
+//! Safe Rust without features of a particular processor; `no_std`, with `alloc` for the one large table.
 //!
 //! ```
 //! use ridegate_sm2::PublicKey;
