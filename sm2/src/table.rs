@@ -36,6 +36,7 @@ impl<const TEETH: usize, const COLUMNS: usize, const POINTS: usize> Table<TEETH,
         POINTS == 1 << TEETH
             && TEETH > SEED_ROWS
             && 2 * TEETH <= ROWS
+            && 2 + 2 * SEED_ROWS + LATE == ROWS
             && 2 * TEETH * COLUMNS > 256
             && 2 * TEETH * COLUMNS <= 320,
         "a digit for every bit, in five words"
@@ -58,9 +59,9 @@ impl<const TEETH: usize, const COLUMNS: usize, const POINTS: usize> Table<TEETH,
         normalize(&seed(firsts, early), &mut self.points);
 
         let mut steps = [Affine::BLANK; LATE];
-        let late = late.get(..2 * (TEETH - 1 - SEED_ROWS)).unwrap_or_default();
-        normalize(late, &mut steps);
-        for (row, steps) in steps.chunks_exact(2).take(late.len() / 2).enumerate() {
+        let late_rows = TEETH - 1 - SEED_ROWS;
+        normalize(late.get(..2 * late_rows).unwrap_or_default(), &mut steps);
+        for (row, steps) in steps.chunks_exact(2).take(late_rows).enumerate() {
             let (known, new) = self.points.split_at_mut(SEED << row);
             add_steps(known, steps, new);
         }

@@ -26,6 +26,12 @@ proptest! {
 }
 
 #[test]
+fn the_largest_digit_takes_the_last_multiple() {
+    let largest = digits(&reference::scalar(&BigUint::from((1u8 << (WINDOW - 1)) - 1)));
+    assert_eq!(usize::from(largest[0].unsigned_abs()) / 2 + 1, MULTIPLES);
+}
+
+#[test]
 fn multiples_are_the_odd_ones() {
     for multiple in [1u8, 2, 3, 200].map(BigUint::from).into_iter().chain([reference::n() - 1u8]) {
         let point = times(&multiple, &generator());

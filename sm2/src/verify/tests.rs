@@ -41,3 +41,10 @@ fn x_is_not_compared_modulo_p() {
     let (y, point) = from(&((&x + n()) % p()));
     assert!(!has_x(&scaled(&point, 1), &scalar(&((y + p() - n()) % p()))));
 }
+
+/// A number that with n added is x and 2²⁵⁶, so cut off it would be x.
+#[test]
+fn x_is_not_compared_modulo_two_to_the_256() {
+    let (x, point) = from(&BigUint::from(1u8));
+    assert!(!has_x(&scaled(&point, 1), &scalar(&(x + (BigUint::from(1u8) << 256) - n()))));
+}
