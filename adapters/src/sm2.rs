@@ -32,7 +32,7 @@ impl PublicKey {
     }
 
     /// With 2 KiB of table, for a key that is likely to verify again. Together with the next verification that costs a
-    /// third more than a verification without, and every other one costs a third of it.
+    /// good quarter more than a verification without, and every other one costs a third of it.
     #[must_use]
     pub fn seen(self) -> Self {
         match self.0 {

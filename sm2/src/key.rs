@@ -71,7 +71,7 @@ impl PublicKey {
         verifies(e, signature, |scalar| Windowed::new(&self.point, scalar))
     }
 
-    /// The key with a table of 2 KiB. Making it costs as much as a verification, and makes the next ones cost a third.
+    /// The key with a table of 2 KiB. Making it costs a little less than a verification, and makes the next ones cost a third.
     pub fn seen(&self) -> SeenKey {
         let mut table = Narrow::blank();
         table.fill(&self.point);

@@ -9,7 +9,7 @@
 //! | [`SeenKey`] | a few | 2 KiB | a third of that |
 //! | [`FixedKey`] | very many: roots, issuers | 128 KiB on the heap | a fifth of that |
 //!
-//! All three give the same answer. Making the table of a [`SeenKey`] costs as much as a verification without one.
+//! All three give the same answer. Making the table of a [`SeenKey`] costs a little less than a verification without one.
 //!
 //! Safe Rust without features of a particular processor; `no_std`, with `alloc` for the one large table.
 //!
