@@ -245,7 +245,9 @@ impl PublishedKey {
             .map_err(|_| format!("key_id {id}: public_key: expected 33 bytes in hexadecimal"))?;
         let key = match algorithm {
             IssuerAlgorithm::Secp256k1 => ecdsa::PublicKey::from_compressed(&bytes).map(IssuerKey::Secp256k1),
-            IssuerAlgorithm::Sm2 => sm2::PublicKey::from_compressed(&bytes).map(IssuerKey::Sm2),
+            IssuerAlgorithm::Sm2 => {
+                sm2::PublicKey::from_compressed(&bytes).map(|key| IssuerKey::Sm2(key.fixed()))
+            }
         };
         let key = key.ok_or_else(|| {
             format!("key_id {id}: public_key: expected a compressed point on the algorithm's curve")

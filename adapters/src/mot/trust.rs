@@ -153,7 +153,7 @@ impl Root {
         let key = PublicKey::from_xy(xy).ok_or(("key", "must be a point on the SM2 curve"))?;
         let signed = bytes.get(..80).is_some_and(|message| key.verifies(message, signature));
         expect(signed, "self-signature", "does not verify")?;
-        Ok(Some(Self { index, expiry, xy: *xy, key }))
+        Ok(Some(Self { index, expiry, xy: *xy, key: key.fixed() }))
     }
 
     pub(super) fn is_expired(&self, now: UnixSeconds) -> bool {
