@@ -208,3 +208,13 @@ fn who_alone_can_read_a_code_must_be_asked_and_nobody_else() {
     let idle = with(&format!("{ALIPAY}\n[resolver]{resolver}")).unwrap_err();
     assert!(idle.contains("[resolver] is never asked"), "{idle}");
 }
+
+#[test]
+fn the_guides_example_is_a_profile() {
+    let guide = include_str!("../../README.md");
+    let example = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let profile = Profile::from_toml(example).unwrap();
+    assert_eq!((profile.id.as_str(), profile.mot.len(), profile.opaque.len()), ("suzhou-metro", 1, 1));
+    assert!(profile.alipay.is_some() && profile.emv_cpm.is_some() && profile.unionpay_token.is_some());
+    assert!(profile.prompts.not_linked.is_some() && profile.quota.codes_per_second.is_some());
+}

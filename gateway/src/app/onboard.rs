@@ -21,6 +21,8 @@ use crate::{
     roster::{InForce, Roster},
 };
 
+pub(super) const TEST_KEYS: &str = "holds test keys (test = true): for --insecure-dev only";
+
 /// Partners, and how those are asked whose codes only they can read.
 #[derive(Debug, Default)]
 pub(super) struct Onboarded {
@@ -193,7 +195,7 @@ impl Follower {
     fn load(&self, texts: &PartnerTexts) -> Result<Onboarded, ConfigError> {
         let onboarded = Onboarded::from_texts(texts, self.insecure_dev)?;
         if !self.insecure_dev && onboarded.partners.has_test_keys() {
-            return Err(ConfigError::about(self.files.folder(), "", super::settings::TEST_KEYS));
+            return Err(ConfigError::about(self.files.folder(), "", TEST_KEYS));
         }
         Ok(onboarded)
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use ridegate_adapters::Partners;
 
 use super::{
-    onboard::{Follower, Onboarded},
+    onboard::{Follower, Onboarded, TEST_KEYS},
     upstream::{Stated, Upstream},
 };
 use crate::{
@@ -29,8 +29,6 @@ pub struct Settings {
     pub(super) authority: Upstream,
     pub(super) clock: Clock,
 }
-
-pub(super) const TEST_KEYS: &str = "holds test keys (test = true): for --insecure-dev only";
 
 /// File descriptors for what is not a connection: registry, authority, operations, files that are read.
 const DESCRIPTORS_OF_OURS: usize = 256;

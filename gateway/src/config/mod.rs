@@ -221,7 +221,7 @@ section! {
     Memory {
         links: Positive<100_000_000> = Positive::new(1_000_000),
         facts: Positive<100_000_000> = Positive::new(1_000_000),
-        authorizations: Positive<100_000_000> = Positive::new(500_000),
+        authorizations: Positive<100_000_000> = Positive::new(100_000),
         readings: Positive<100_000_000> = Positive::new(200_000),
     }
 }
