@@ -164,12 +164,11 @@ impl<'a> Table<'a> {
             return &[];
         }
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let (value, shown) = match rest.get(..len) {
-            Some(value) => (value, form.show(value)),
-            None => {
-                self.over = true;
-                (rest, format!("cut short: {} of {len} bytes", rest.len()))
-            }
+        let (value, shown) = if let Some(value) = rest.get(..len) {
+            (value, form.show(value))
+        } else {
+            self.over = true;
+            (rest, format!("cut short: {} of {len} bytes", rest.len()))
         };
         self.fields.push(Field { name: name.to_owned(), at: self.at, len: value.len(), shown });
         self.at += value.len();

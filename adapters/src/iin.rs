@@ -1,6 +1,6 @@
 //! Issuer identification numbers: how card numbers and tokens of an issuer begin.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use serde::Deserialize;
 
@@ -10,14 +10,12 @@ use serde::Deserialize;
 pub struct Iin(Box<str>);
 
 impl Iin {
+    /// How many digits it may have.
+    pub(crate) const LENGTHS: RangeInclusive<usize> = 2..=12;
+
     /// The digits.
     pub const fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Whether a number in ASCII digits begins like this.
-    pub(crate) fn begins(&self, number: &[u8]) -> bool {
-        number.starts_with(self.0.as_bytes())
     }
 }
 
@@ -25,7 +23,7 @@ impl TryFrom<String> for Iin {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let fits = (2..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let fits = Self::LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         if fits { Ok(Self(text.into())) } else { Err("expected an IIN of 2 to 12 digits") }
     }
 }

@@ -51,7 +51,7 @@ pub use lifetime::{FUTURE_SKEW_S, MAX_VALIDITY_S};
 pub use mark::Mark;
 pub use memory::{IssuerMemory, LevelsId, NoMemory, UserKey};
 pub use mot::trust::{MotTrust, TrustError};
-pub use online::{MAX_ONLINE_VALIDITY_S, OnlineCode, Reading, online_medium};
+pub use online::{OnlineCode, Reading, online_medium};
 pub use partner_id::PartnerId;
 pub use partners::{PartnerConflict, Partners, Recognised};
 pub use profile::{MotIssuing, PartnerKind, Profile, ProfileError, QuotaProfile};

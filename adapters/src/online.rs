@@ -1,11 +1,9 @@
 //! Codes that only their partner can read, over the network: what is known of them before, and after.
 
 use crate::{
-    Account, CodeError, CodeId, FUTURE_SKEW_S, IssuerName, Medium, PartnerId, RideCode, UnixSeconds,
+    Account, CodeError, CodeId, FUTURE_SKEW_S, IssuerName, MAX_VALIDITY_S, Medium, PartnerId, RideCode,
+    UnixSeconds,
 };
-
-/// The longest that a partner may let a code live, in seconds: what is remembered of it must end some day.
-pub const MAX_ONLINE_VALIDITY_S: i64 = 86_400;
 
 /// The kind of medium that all such codes are: an account as the partner's system names it, whatever its app shows.
 pub(crate) const KIND: &str = "online";
@@ -49,10 +47,17 @@ impl Reading {
         if code_id.is_empty() || code_id.chars().nth(128).is_some() {
             return Err(("code_id", "must have 1 to 128 characters"));
         }
-        if !(0..=MAX_ONLINE_VALIDITY_S).contains(&expires_at.0.saturating_sub(generated_at.0)) {
-            return Err(("expires_at", "must be within a day after generated_at"));
+        if !(0..=i64::from(MAX_VALIDITY_S)).contains(&expires_at.0.saturating_sub(generated_at.0)) {
+            return Err(("expires_at", "must be within 1200 s after generated_at"));
         }
         Ok(Self { medium, id: CodeId::new(code_id), generated_at, expires_at })
+    }
+}
+
+impl Reading {
+    /// Whether the code's time is over.
+    pub fn is_over(&self, now: UnixSeconds) -> bool {
+        now > self.expires_at
     }
 }
 
@@ -110,12 +115,12 @@ mod tests {
 
     #[test]
     fn what_no_code_can_be_is_refused_by_its_field() {
-        assert!(reading("1", 0).is_ok() && reading("1", 86_400).is_ok());
+        assert!(reading("1", 0).is_ok() && reading("1", 1200).is_ok());
         assert_eq!(reading("", 60), Err("code_id"));
         assert_eq!(reading(&"码".repeat(129), 60), Err("code_id"));
         assert!(reading(&"码".repeat(128), 60).is_ok());
         assert_eq!(reading("1", -1), Err("expires_at"));
-        assert_eq!(reading("1", 86_401), Err("expires_at"));
+        assert_eq!(reading("1", 1201), Err("expires_at"));
         assert_eq!(online_medium("", "").unwrap_err().0, "account");
         assert_eq!(online_medium("", &"x".repeat(129)).unwrap_err().0, "account");
         assert_eq!(online_medium(&"x".repeat(65), "x").unwrap_err().0, "issuer");

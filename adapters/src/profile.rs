@@ -1,6 +1,6 @@
 //! A partner as data.
 
-use std::num::NonZeroU32;
+use std::{collections::HashSet, num::NonZeroU32};
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -106,6 +106,14 @@ pub enum ProfileError {
     /// A list without which every code would be refused.
     #[error("{0} is empty: list what is onboarded")]
     Empty(&'static str),
+    /// The same thing once more.
+    #[error("{list}: {twice} was given before")]
+    Twice {
+        /// Where.
+        list: &'static str,
+        /// What.
+        twice: String,
+    },
     /// Codes that nobody would read.
     #[error("[resolver] is missing: only the partner can read its {0} codes")]
     NoResolver(&'static str),
@@ -145,6 +153,9 @@ impl Profile {
         if let Some((list, _)) = lists.into_iter().find(|(_, empty)| *empty) {
             return Err(ProfileError::Empty(list));
         }
+        if let Some((list, twice)) = self.given_twice() {
+            return Err(ProfileError::Twice { list, twice });
+        }
         match (self.online_format(), &self.resolver) {
             (Some(format), None) => return Err(ProfileError::NoResolver(format)),
             (None, Some(_)) => return Err(ProfileError::IdleResolver),
@@ -157,6 +168,23 @@ impl Profile {
             }
         }
         Ok(())
+    }
+
+    /// What is listed twice, if anything is.
+    fn given_twice(&self) -> Option<(&'static str, String)> {
+        let mot = self
+            .mot
+            .iter()
+            .map(|issuing| format!("platform {} with issuer {}", issuing.platform, issuing.issuer));
+        let cpm = self.emv_cpm.iter();
+        let aids = cpm.clone().flat_map(|cpm| &cpm.aids).map(ToString::to_string);
+        let iins = cpm.flat_map(|cpm| &cpm.iins).map(ToString::to_string);
+        let tokens = self.unionpay_token.iter().flat_map(|token| &token.iins).map(ToString::to_string);
+        let found = twice(mot).map(|twice| ("mot", twice));
+        found
+            .or(twice(aids).map(|twice| ("emv-cpm.aids", twice)))
+            .or(twice(iins).map(|twice| ("emv-cpm.iins", twice)))
+            .or(twice(tokens).map(|twice| ("unionpay-token.iins", twice)))
     }
 
     /// A format whose codes only the partner can read, if it has one.
@@ -189,6 +217,12 @@ impl Profile {
     pub fn issues_mot(&self, issuer: Bcd8) -> bool {
         self.mot.iter().any(|issuing| issuing.issuer == issuer)
     }
+}
+
+/// The first that was there before.
+fn twice(items: impl Iterator<Item = String>) -> Option<String> {
+    let mut seen = HashSet::new();
+    items.into_iter().find(|item| !seen.insert(item.clone()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Where a partner reads the codes that only it can read.
 
-use std::{num::NonZeroU16, path::PathBuf};
+use std::{
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -23,6 +26,13 @@ pub struct ResolverProfile {
     /// Calls at once; what comes on top is not asked. 128 if it is not said.
     #[serde(default = "default_calls")]
     pub concurrent_calls: NonZeroU16,
+}
+
+impl ResolverProfile {
+    /// The files that it names: ca, certificate and key.
+    pub fn files(&self) -> [Option<&Path>; 3] {
+        [self.ca.as_deref(), self.certificate.as_deref(), self.key.as_deref()]
+    }
 }
 
 const fn default_timeout() -> SignedDuration {

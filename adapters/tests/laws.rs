@@ -209,10 +209,10 @@ fn what_a_partner_claims_alone_nobody_else_claims_alone() {
         let claimed: Vec<_> = alone.iter().filter_map(whose).collect();
         match (claimed.as_slice(), whose(&beside)) {
             ([], None) => {}
-            ([one], Some(whole)) => assert_eq!(*one, whole, "{}", case.name),
+            ([one], Some(all)) => assert_eq!(*one, all, "{}", case.name),
             // A bank's cards are the scheme's too; its longer IIN decides.
-            ([_, _], Some(whole)) => assert_eq!(whole.as_str(), "cmb", "{}", case.name),
-            (claimed, whole) => panic!("{}: {claimed:?}, {whole:?}", case.name),
+            ([_, _], Some(all)) => assert_eq!(all.as_str(), "cmb", "{}", case.name),
+            (claimed, all) => panic!("{}: {claimed:?}, {all:?}", case.name),
         }
     }
 }
@@ -247,7 +247,8 @@ fn every_code_has_its_fields_and_no_field_tells_whose_it_is() {
         let Ok(scanned) = partners.recognise(&case.payload) else { continue };
         let fields = scanned.fields();
         assert!(!fields.is_empty(), "{}", case.name);
-        let shown: String = fields.iter().map(|field| format!("{} {}\n", field.name, field.shown)).collect();
+        let shown: Vec<_> = fields.iter().flat_map(|field| [field.name.as_str(), &field.shown]).collect();
+        let shown = shown.join("\n");
         if let Ok(Opened::Checked(code)) = scanned.open(case.now, &NoMemory) {
             assert!(!shown.contains(code.medium.account().expose()), "{}: {shown}", case.name);
             let covered: usize = fields.iter().map(|field| field.len).sum();

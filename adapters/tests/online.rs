@@ -89,6 +89,8 @@ fn a_card_codes_structure_is_refused_by_the_name_of_its_field() {
         (application(&[AID, "5a0862000000000000a5"]), "PAN"),
         (application(&[AID, TRACK2, "5a086200000000000006"]), "PAN"),
         (application(&[AID]), "PAN"),
+        (application(&[AID, TRACK2]) + &application(&[AID]), "PAN"),
+        (application(&[AID, TRACK2]).repeat(17), "application template"),
     ] {
         assert_eq!(said(&cpm(&format!("{CPV}{objects}"))), format!("MALFORMED {field}"), "{objects}");
     }

@@ -193,7 +193,7 @@ impl Book {
             let at = bytes.windows(tag.len()).position(|window| window == tag)?;
             bytes.get(at + tag.len()..)
         };
-        let body = after(&[0x9f, 0x10, BODY as u8])?.first_chunk::<BODY>()?;
+        let body = after(&[0x9f, 0x10, 10])?.first_chunk::<BODY>()?;
         let cryptogram = after(&[0x9f, 0x26, 8])?.get(..8)?;
         (self.seal(body).starts_with(cryptogram)).then(|| Said::read(body))?
     }

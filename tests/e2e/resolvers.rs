@@ -9,10 +9,10 @@ use ridegate_proto::{
     validator::v1::{CheckResponse, Degraded, DegradedCause, Direction},
 };
 use ridegate_sim::{authority::Mood, riders::Rider, trust::Phone};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::{
-    house::{GATE, House, link_request, partner_identity, request, said, subject, wait_until},
+    house::{GATE, House, link_request, request, said, subject, wait_until},
     observed::{counted, get, metric},
 };
 
@@ -189,57 +189,49 @@ async fn whatever_a_partner_fails_at_is_a_failed_look_up_and_it_is_back_by_itsel
     assert_eq!(said(&house.tap(fresh()).await), "INSPECT LOOKUP_FAILED");
 }
 
-/// The twin of the next: the breaker sees to it that nobody waits for who does not answer.
+/// Nobody waits for who does not answer, whether refused or silent, and whoever is back is asked again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_few_failures_nobody_waits_and_the_partner_is_noticed_when_it_is_back() {
-    let house = House::with_resolvers("[verdict]\nbudget = \"200ms\"\n[registry]\ntimeout = \"5s\"\n").await;
-    settle(&house, "yitongxing", 1, Rider::Healthy).await;
-    let (phone, resolver) = (phone(&house, "yitongxing", 1), &house.resolvers["yitongxing"]);
-    let up = "ridegate_resolver_up{partner=\"yitongxing\"}";
-    let skipped = "ridegate_resolver_skipped_total{partner=\"yitongxing\",cause=\"breaker\"}";
-    assert_eq!(metric(&house, up).await, 1);
-
-    // Nobody is there: the answer is "refused", at once, so this counts calls and not time.
-    resolver.stop();
+    let house = House::with_resolvers("[verdict]\nbudget = \"300ms\"\n[registry]\ntimeout = \"5s\"\n").await;
+    let up = |partner: &str| format!("ridegate_resolver_up{{partner=\"{partner}\"}}");
+    let skipped =
+        |partner: &str| format!("ridegate_resolver_skipped_total{{partner=\"{partner}\",cause=\"breaker\"}}");
     let now = house.now();
-    for turn in 0..100 {
-        let answer = house.tap(phone.code(now - turn).unwrap()).await;
-        assert_eq!(said(&answer), "INSPECT LOOKUP_FAILED");
-    }
-    assert_eq!(metric(&house, up).await, 0);
-    let not_asked = metric(&house, skipped).await;
-    assert!(not_asked >= 80, "of a hundred codes at most a few were asked about: {not_asked}");
-    assert!(get(&house, "/metrics").await.1.contains("# HELP ridegate_resolver_up"));
-}
+    for (number, partner) in [(1, "cmb"), (2, "yitongxing")] {
+        settle(&house, partner, number, Rider::Healthy).await;
+        let (phone, resolver) = (phone(&house, partner, number), &house.resolvers[partner]);
+        assert_eq!(metric(&house, &up(partner)).await, 1);
+        resolver.feel(Mood::Stalled);
+        // The profile says 10 s; more than a verdict's budget is nobody waited for, nor given.
+        for turn in 0..100 {
+            let answer = house.tap(phone.code(now - turn).unwrap()).await;
+            assert_eq!(said(&answer), "INSPECT LOOKUP_FAILED");
+        }
+        let asked = resolver.asked();
+        assert!(asked < 20, "of a hundred codes a few were asked about: {asked}");
+        assert!(metric(&house, &skipped(partner)).await >= 80);
+        assert_eq!(metric(&house, &up(partner)).await, 0);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partner_that_answers_again_is_asked_again() {
-    let house = House::with_resolvers("[verdict]\nbudget = \"100ms\"\n[registry]\ntimeout = \"5s\"\n").await;
-    settle(&house, "cmb", 1, Rider::Healthy).await;
-    let (phone, resolver) = (phone(&house, "cmb", 1), &house.resolvers["cmb"]);
-    let (now, up) = (house.now(), "ridegate_resolver_up{partner=\"cmb\"}");
-    resolver.feel(Mood::Stalled);
-    let mut turn = 0;
-    while metric(&house, up).await == 1 {
-        turn += 1;
-        assert!(turn < 100, "the breaker never opened");
-        // The profile says 10 s, the budget less: what was not given the time it may take says nothing of the partner.
-        let answer = house.tap(phone.code(now - turn).unwrap()).await;
-        assert_eq!(said(&answer), "INSPECT LOOKUP_FAILED");
-        if turn == 10 {
-            break;
+        resolver.feel(Mood::Well);
+        let mut told = String::new();
+        for again in 0..500 {
+            told = said(&house.tap(phone.code(now - 100 - again).unwrap()).await);
+            if told == "ALLOW HEALTH_OK" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        assert_eq!(told, "ALLOW HEALTH_OK", "tried after two seconds at the most");
+        assert_eq!(metric(&house, &up(partner)).await, 1);
     }
-    assert_eq!(metric(&house, up).await, 1, "ten hurried calls have not condemned it");
-    resolver.feel(Mood::Well);
-    let mut told = String::new();
-    for again in 0..50 {
-        told = said(&house.tap(phone.code(now - 100 - again).unwrap()).await);
-        if told == "ALLOW HEALTH_OK" {
-            break;
-        }
+    // Nobody listens: the same.
+    house.resolvers["cmb"].stop();
+    let phone = phone(&house, "cmb", 1);
+    for turn in 700..800 {
+        assert_eq!(said(&house.tap(phone.code(now - turn).unwrap()).await), "INSPECT LOOKUP_FAILED");
     }
-    assert_eq!(told, "ALLOW HEALTH_OK");
+    assert_eq!(metric(&house, &up("cmb")).await, 0);
+    assert!(get(&house, "/metrics").await.1.contains("# HELP ridegate_resolver_up"));
 }
 
 /// One partner hangs; the other ten, all of them, notice nothing: not one answer differs and not one waits for it.
@@ -278,9 +270,7 @@ async fn a_partner_that_hangs_costs_the_others_nothing() {
         assert_eq!(hanging.asked(), 16, "no more calls at once than were agreed");
         hanging.feel(Mood::Well);
     };
-    let began = Instant::now();
-    let (stuck, ()) = timeout(Duration::from_secs(60), async { tokio::join!(stuck, others) }).await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(60));
+    let (stuck, ()) = timeout(Duration::from_mins(1), async { tokio::join!(stuck, others) }).await.unwrap();
     // What came on top of the agreed calls was answered at once; the others when the partner was back.
     let of = |wanted: &str| stuck.iter().filter(|said| *said == wanted).count();
     assert_eq!((of("INSPECT LOOKUP_FAILED"), of("ALLOW HEALTH_OK")), (24, 16));
@@ -305,5 +295,4 @@ async fn only_who_shows_such_codes_can_link_them() {
     ] {
         assert_eq!(house.link("yitongxing", request).await.unwrap_err().message(), message);
     }
-    assert_eq!(partner_identity("yitongxing"), "urn:ridegate:partner:yitongxing");
 }

@@ -20,6 +20,8 @@ class Resolver(rpc.CodeResolverServicer):
 
     def __init__(self, house):
         self.house = house
+        # The times are the code's: whenever it is asked about, they are the same.
+        self.made = int(house.now.timestamp())
         self.asked = []
         self.remaining = []
         self.enough = threading.Event()
@@ -46,12 +48,11 @@ class Resolver(rpc.CodeResolverServicer):
         context.abort(grpc.StatusCode.NOT_FOUND, "not one of ours")
 
     def good(self):
-        made = int(self.house.now.timestamp())
         return v1.ResolvedCode(
             account=self.house.facts["account"],
             code_id="good-1",
-            generated_at=Timestamp(seconds=made),
-            expires_at=Timestamp(seconds=made + LIVES),
+            generated_at=Timestamp(seconds=self.made),
+            expires_at=Timestamp(seconds=self.made + LIVES),
         )
 
 

@@ -8,7 +8,7 @@ use super::layout::VERSION;
 use crate::{
     Mark, ecdsa,
     ecdsa::{Rs, Secp256k1},
-    sm2,
+    emv_cpm, sm2, unionpay_token,
 };
 
 /// How a partner shows `alipay` codes. From TOML it is always one that can be used.
@@ -103,7 +103,17 @@ impl Prefix {
         match bytes.as_slice() {
             [0x80..=0xff, ..] => Err("a prefix must not begin with 80 to ff: such codes are MOT's"),
             [VERSION, ..] => Err("a prefix must not begin with 02: such codes are Alipay's without a prefix"),
-            [_, ..] if bytes.len() <= 8 => Ok(Self(bytes.into())),
+            [_, ..] if bytes.len() <= 8 => {
+                let prefix = Self(bytes.into());
+                let theirs =
+                    [emv_cpm::BEGINS, unionpay_token::BEGINS].map(|begins| Mark::Begins(begins.into()));
+                if theirs.iter().any(|theirs| theirs.overlaps(&prefix.mark())) {
+                    return Err(
+                        "a prefix must not begin like an EMV code (6851…) or a UnionPay token (3632)",
+                    );
+                }
+                Ok(prefix)
+            }
             _ => Err("expected a prefix of 1 to 8 bytes; for none, leave prefixes out"),
         }
     }

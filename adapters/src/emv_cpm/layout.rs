@@ -11,6 +11,9 @@ use crate::CodeError;
 /// Base64 of `85 05 "CPV01" 6`: how every payload begins.
 pub(crate) const BEGINS: &[u8] = b"hQVDUFYwMW";
 
+/// A phone has a few; a payload could hold hundreds, each to be looked up.
+const MOST_APPLICATIONS: usize = 16;
+
 const PAYLOAD_FORMAT: u32 = 0x85;
 const APPLICATION: u32 = 0x61;
 const COMMON_DATA: u32 = 0x62;
@@ -61,7 +64,11 @@ impl<'a> CpmCode<'a> {
         if common.next().is_some() {
             return Err(malformed("common data template", "must be there once at the most"));
         }
-        for template in objects(bytes).filter(|object| object.tag == APPLICATION) {
+        let applications = objects(bytes).filter(|object| object.tag == APPLICATION);
+        for (before, template) in applications.enumerate() {
+            if before == MOST_APPLICATIONS {
+                return Err(malformed("application template", "must be there 16 times at the most"));
+            }
             application(template.value)?;
         }
         Ok(Self { bytes, common_pan })

@@ -70,11 +70,13 @@ impl std::fmt::Display for AidPrefix {
 
 /// The partner of the first application that is anybody's.
 fn partner<'p>(code: &CpmCode<'_>, partners: &'p Partners) -> Result<&'p Profile, CodeError> {
+    let mut known = code.applications().filter(|application| partners.knows_aid(application.aid));
+    if known.any(|application| application.pan.is_none()) {
+        return Err(layout::malformed("PAN", "must be in 57 or 5A"));
+    }
     let mut refusal = CodeError::UnsupportedMedium { field: "AID" };
     for application in code.applications().filter(|application| partners.knows_aid(application.aid)) {
-        let Some(pan) = application.pan else {
-            return Err(layout::malformed("PAN", "must be in 57 or 5A"));
-        };
+        let Some(pan) = application.pan else { continue };
         match partners.by_cpm(application.aid, pan.digits()) {
             Some(partner) => return Ok(partner),
             None => refusal = CodeError::UnsupportedMedium { field: "IIN" },

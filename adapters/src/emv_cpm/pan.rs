@@ -66,6 +66,7 @@ fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 0x0f])
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as iterators ask")]
 const fn is_digit(nibble: &u8) -> bool {
     *nibble <= 9
 }

@@ -63,7 +63,7 @@ fn tag(first: u8, reader: &mut Reader<'_>) -> Option<u32> {
     for position in 1..LONGEST_TAG {
         let byte = reader.u8()?;
         // A first byte of nothing makes the same number in one byte more.
-        if position == 1 && byte & 0x7f == 0 {
+        if position == 1 && matches!(byte, 0 | 0x80) {
             return None;
         }
         tag = tag << 8 | u32::from(byte);

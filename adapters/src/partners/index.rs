@@ -16,10 +16,11 @@ pub(super) struct Index {
     mot: HashMap<(Bcd8, Bcd8), usize>,
     alipay: Vec<(Prefix, usize)>,
     opaque: Vec<(Mark, usize)>,
-    /// The longest IIN first.
-    cpm: Vec<(Iin, AidPrefix, usize)>,
-    /// The longest IIN first.
-    tokens: Vec<(Iin, usize)>,
+    aids: Vec<AidPrefix>,
+    /// By IIN.
+    cpm: HashMap<Box<str>, Vec<(AidPrefix, usize)>>,
+    /// By IIN.
+    tokens: HashMap<Box<str>, usize>,
 }
 
 /// What a profile claims that one before it does: whose it was, and what.
@@ -38,8 +39,6 @@ impl Index {
                 claim,
             })?;
         }
-        index.cpm.sort_by_key(|(iin, ..)| std::cmp::Reverse(iin.as_str().len()));
-        index.tokens.sort_by_key(|(iin, _)| std::cmp::Reverse(iin.as_str().len()));
         Ok(index)
     }
 
@@ -75,23 +74,29 @@ impl Index {
     }
 
     fn add_iins(&mut self, profile: &Profile, position: usize) -> Result<(), Clash> {
-        let cpm = profile.emv_cpm.iter();
-        for (aid, iin) in
-            cpm.flat_map(|cpm| cpm.aids.iter().flat_map(|aid| cpm.iins.iter().map(move |iin| (aid, iin))))
-        {
-            let theirs = |(other, of, at): &&(Iin, AidPrefix, usize)| {
-                *at != position && other == iin && of.overlaps(aid)
-            };
-            if let Some((.., first)) = self.cpm.iter().find(theirs) {
-                return Err((*first, format!("card codes of AID {aid} with IIN {iin}")));
+        if let Some(cpm) = &profile.emv_cpm {
+            self.aids.extend(cpm.aids.iter().cloned());
+            for iin in &cpm.iins {
+                self.add_cards(&cpm.aids, iin, position)?;
             }
-            self.cpm.push((iin.clone(), aid.clone(), position));
         }
         for iin in profile.unionpay_token.iter().flat_map(|token| &token.iins) {
-            if let Some((_, first)) = self.tokens.iter().find(|(other, _)| other == iin) {
-                return Err((*first, format!("tokens with IIN {iin}")));
+            if let Some(first) = self.tokens.insert(iin.as_str().into(), position) {
+                return Err((first, format!("tokens with IIN {iin}")));
             }
-            self.tokens.push((iin.clone(), position));
+        }
+        Ok(())
+    }
+
+    /// A partner's own AIDs may begin alike: they are the same partner's.
+    fn add_cards(&mut self, aids: &[AidPrefix], iin: &Iin, position: usize) -> Result<(), Clash> {
+        let claimed = self.cpm.entry(iin.as_str().into()).or_default();
+        for aid in aids {
+            let theirs = |(other, at): &&(AidPrefix, usize)| *at != position && other.overlaps(aid);
+            if let Some((_, first)) = claimed.iter().find(theirs) {
+                return Err((*first, format!("card codes of AID {aid} with IIN {iin}")));
+            }
+            claimed.push((aid.clone(), position));
         }
         Ok(())
     }
@@ -113,15 +118,22 @@ impl Index {
     }
 
     pub(super) fn knows_aid(&self, aid: &[u8]) -> bool {
-        self.cpm.iter().any(|(_, prefix, _)| prefix.begins(aid))
+        self.aids.iter().any(|prefix| prefix.begins(aid))
     }
 
     pub(super) fn cpm(&self, aid: &[u8], number: &[u8]) -> Option<usize> {
-        let claims = |(iin, prefix, _): &&(Iin, AidPrefix, usize)| iin.begins(number) && prefix.begins(aid);
-        self.cpm.iter().find(claims).map(|(.., at)| *at)
+        beginnings(number).find_map(|iin| {
+            let claimed = self.cpm.get(iin)?;
+            claimed.iter().find(|(prefix, _)| prefix.begins(aid)).map(|(_, at)| *at)
+        })
     }
 
     pub(super) fn token(&self, token: &[u8]) -> Option<usize> {
-        self.tokens.iter().find(|(iin, _)| iin.begins(token)).map(|(_, at)| *at)
+        beginnings(token).find_map(|iin| self.tokens.get(iin).copied())
     }
+}
+
+/// How a number in ASCII digits begins: what could be an IIN, the longest first.
+fn beginnings(number: &[u8]) -> impl Iterator<Item = &str> {
+    Iin::LENGTHS.rev().filter_map(|length| std::str::from_utf8(number.get(..length)?).ok())
 }

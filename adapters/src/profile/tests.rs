@@ -96,6 +96,9 @@ fn alipay_values_that_cannot_be_are_refused_with_what_is_allowed() {
         ("[\"5401\"]", "[\"T1\"]", "hexadecimal"),
         ("[\"5401\"]", "[\"81\"]", "must not begin with 80 to ff"),
         ("[\"5401\"]", "[\"0201\"]", "must not begin with 02"),
+        ("[\"5401\"]", "[\"3632\"]", "a UnionPay token (3632)"),
+        ("[\"5401\"]", "[\"36\"]", "a UnionPay token (3632)"),
+        ("[\"5401\"]", "[\"68515644\"]", "an EMV code (6851…)"),
     ] {
         assert!(ALIPAY.contains(from), "{from}");
         let refusal = with(&ALIPAY.replace(from, to)).unwrap_err();
@@ -156,6 +159,9 @@ fn online_values_that_cannot_be_are_refused_with_what_is_allowed() {
         ("iins = [\"62\"]", "iins = [\"6x\"]", "2 to 12 digits"),
         (iins, "iins = []", "unionpay-token.iins is empty"),
         (iins, "iins = [\"40\"]", "begin with 62"),
+        (iins, "iins = [\"62\", \"62\"]", "unionpay-token.iins: 62 was given before"),
+        ("iins = [\"62\"]", "iins = [\"62\", \"62\"]", "emv-cpm.iins: 62 was given before"),
+        (aids, "aids = [\"a000000333\", \"A000000333\"]", "emv-cpm.aids: a000000333 was given before"),
         (begins, "begins = \"Y\"", "2 to 16 printable ASCII"),
         (begins, "begins = \"YTX 1\"", "2 to 16 printable ASCII"),
         (begins, "begins = \"亿通\"", "2 to 16 printable ASCII"),

@@ -1,5 +1,6 @@
 //! The conformance cases, and a memory to run them with.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::panic)]
 
 use std::{collections::HashMap, path::Path, sync::Arc, sync::Mutex};
 

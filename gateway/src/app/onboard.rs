@@ -30,8 +30,6 @@ pub(super) struct Onboarded {
     pub(super) resolvers: HashMap<PartnerId, ResolverSettings>,
     /// When the certificates for that end.
     pub(super) ends: Ends,
-    /// Files that profiles name.
-    named: Vec<PathBuf>,
 }
 
 /// Looks at the files again and again.
@@ -41,14 +39,25 @@ pub(super) struct Follower {
     insecure_dev: bool,
     /// What was seen last; `None` if it could not be read.
     seen: Option<Seen>,
-    named: Vec<PathBuf>,
 }
 
+/// The files at one moment. What is loaded is read after this was taken, so that a change in between is seen as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     texts: PartnerTexts,
-    /// What the files say that profiles name.
-    named: Vec<Option<Vec<u8>>>,
+    /// Files that profiles name, and what they say.
+    named: Vec<(PathBuf, Option<Vec<u8>>)>,
+}
+
+impl Seen {
+    fn at_this_moment(texts: PartnerTexts) -> Self {
+        let read = |path: PathBuf| {
+            let content = fs::read(&path).ok();
+            (path, content)
+        };
+        let named = texts.named().into_iter().map(read).collect();
+        Self { texts, named }
+    }
 }
 
 impl Onboarded {
@@ -61,10 +70,9 @@ impl Onboarded {
             return Ok((Self::new(shipped, nowhere, insecure_dev)?, None));
         };
         let texts = files.read().map_err(|(key, why)| file.refuse("partners", key, &why))?;
-        let onboarded = Self::from_texts(&texts, insecure_dev)?;
-        let named = onboarded.named.clone();
-        let seen = Some(Seen { texts, named: contents(&named) });
-        Ok((onboarded, Some(Follower { files, insecure_dev, seen, named })))
+        let seen = Seen::at_this_moment(texts);
+        let onboarded = Self::from_texts(&seen.texts, insecure_dev)?;
+        Ok((onboarded, Some(Follower { files, insecure_dev, seen: Some(seen) })))
     }
 
     fn from_texts(texts: &PartnerTexts, insecure_dev: bool) -> Result<Self, ConfigError> {
@@ -77,14 +85,13 @@ impl Onboarded {
         files: impl IntoIterator<Item = &'f Path>,
         insecure_dev: bool,
     ) -> Result<Self, ConfigError> {
-        let (mut resolvers, mut ends, mut named) = (HashMap::new(), Ends::new(), Vec::new());
+        let (mut resolvers, mut ends) = (HashMap::new(), Ends::new());
         for (profile, file) in partners.iter().zip(files) {
             let Some(asked) = Asked::of(profile, file, insecure_dev)? else { continue };
             resolvers.insert(profile.id.clone(), asked.settings);
             ends.extend(asked.ends);
-            named.extend(asked.named);
         }
-        Ok(Self { partners, resolvers, ends, named })
+        Ok(Self { partners, resolvers, ends })
     }
 }
 
@@ -97,11 +104,10 @@ pub fn resolver(
     Ok(Asked::of(profile, file, insecure_dev)?.map(|asked| asked.settings))
 }
 
-/// Somebody who is asked, and the files that this takes.
+/// Somebody who is asked, and when the certificates for that end.
 struct Asked {
     settings: ResolverSettings,
     ends: Ends,
-    named: Vec<PathBuf>,
 }
 
 impl Asked {
@@ -110,9 +116,7 @@ impl Asked {
         let refuse = |(key, why): (&str, String)| ConfigError::about(file, &format!("resolver.{key}"), why);
         let endpoint: Endpoint =
             resolver.endpoint.parse().map_err(|why: &str| refuse(("endpoint", why.into())))?;
-        let beside = |path: &PathBuf| file.parent().unwrap_or(Path::new("")).join(path);
-        let [ca, certificate, key] =
-            [&resolver.ca, &resolver.certificate, &resolver.key].map(|path| path.as_ref().map(beside));
+        let [ca, certificate, key] = resolver.files().map(|path| path.map(|path| file.with_file_name(path)));
         let stated = Stated {
             endpoint: &endpoint,
             ca: ca.as_deref(),
@@ -124,6 +128,7 @@ impl Asked {
             |(what, end): (&str, Option<_>)| Some((format!("resolver_{what}/{}", profile.id).into(), end?));
         let ends = [("ca", upstream.ca_end), ("client", upstream.client_end)].into_iter().filter_map(end);
         let fingerprint = Sha256::new_with_prefix(upstream.fingerprint)
+            .chain_update(profile.id.as_str())
             .chain_update(resolver.timeout.as_millis().to_be_bytes())
             .chain_update(resolver.concurrent_calls.get().to_be_bytes());
         let settings = ResolverSettings {
@@ -132,13 +137,8 @@ impl Asked {
             calls: resolver.concurrent_calls.get().into(),
             fingerprint: fingerprint.finalize().into(),
         };
-        let ends = ends.collect();
-        Ok(Some(Self { settings, ends, named: [ca, certificate, key].into_iter().flatten().collect() }))
+        Ok(Some(Self { settings, ends: ends.collect() }))
     }
-}
-
-fn contents(files: &[PathBuf]) -> Vec<Option<Vec<u8>>> {
-    files.iter().map(|file| fs::read(file).ok()).collect()
 }
 
 impl Follower {
@@ -150,15 +150,17 @@ impl Follower {
                 let outcome = self.look();
                 (self, outcome)
             });
-            let Ok((follower, outcome)) = looked.await else { return };
+            let Ok((follower, outcome)) = looked.await else {
+                tracing::error!("partners are no longer followed: looking at their files broke off");
+                return;
+            };
             self = follower;
             match outcome {
                 None => {}
                 Some(Ok(onboarded)) => {
                     let partners = onboarded.partners.iter().count();
                     metrics.partners(onboarded.partners.iter().map(|profile| &profile.id));
-                    metrics.tls().ends(&onboarded.ends);
-                    take(&roster, onboarded);
+                    take(&roster, onboarded, &metrics);
                     metrics.roster().reloaded(true);
                     tracing::info!(partners, "partners were reloaded");
                 }
@@ -180,15 +182,12 @@ impl Follower {
                 return self.seen.take().map(|_| Err(error));
             }
         };
-        let seen = Seen { texts, named: contents(&self.named) };
+        let seen = Seen::at_this_moment(texts);
         if self.seen.as_ref() == Some(&seen) {
             return None;
         }
         let outcome = self.load(&seen.texts);
-        if let Ok(onboarded) = &outcome {
-            self.named.clone_from(&onboarded.named);
-        }
-        self.seen = Some(Seen { named: contents(&self.named), ..seen });
+        self.seen = Some(seen);
         Some(outcome)
     }
 
@@ -201,7 +200,15 @@ impl Follower {
     }
 }
 
-fn take(roster: &InForce, onboarded: Onboarded) {
-    let next: Roster = roster.load().renewed(onboarded.partners, onboarded.resolvers);
+fn take(roster: &InForce, onboarded: Onboarded, metrics: &Metrics) {
+    let before = roster.load_full();
+    let next: Roster = before.renewed(onboarded.partners, onboarded.resolvers);
+    // Of who is gone, or is asked no more, nothing is shown: an alert on it would never end.
+    let asked =
+        |roster: &Roster, id: &PartnerId| roster.partners.get(id).is_some_and(|one| one.resolver.is_some());
+    for profile in before.partners.iter().filter(|profile| !asked(&next, &profile.id)) {
+        metrics.resolver_gone(&profile.id);
+    }
+    metrics.tls().ends_of_resolvers(&onboarded.ends);
     roster.store(Arc::new(next));
 }

@@ -75,15 +75,14 @@ impl Settings {
     /// `resolver_ca` and `resolver_client` with a partner's name behind a slash.
     pub fn ends(&self) -> Ends {
         let own = self.tls.iter().flat_map(|tls| tls.ends());
-        own.chain(self.upstream_ends()).collect()
+        own.chain(self.authority_ends()).chain(self.onboarded.ends.iter().cloned()).collect()
     }
 
-    /// Of those, the ones for asking others.
-    pub(super) fn upstream_ends(&self) -> Ends {
+    /// Of those, the authority's.
+    pub(super) fn authority_ends(&self) -> Ends {
         let Upstream { ca_end, client_end, .. } = self.authority;
-        let authority = [("authority_ca", ca_end), ("authority_client", client_end)];
-        let authority = authority.into_iter().filter_map(|(name, end)| Some((name.into(), end?)));
-        authority.chain(self.onboarded.ends.iter().cloned()).collect()
+        let ends = [("authority_ca", ca_end), ("authority_client", client_end)];
+        ends.into_iter().filter_map(|(name, end)| Some((name.into(), end?))).collect()
     }
 
     /// Takes in as many connections as so many file descriptors are enough for, if the configuration asks for more;

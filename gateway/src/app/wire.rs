@@ -64,7 +64,8 @@ impl Settings {
         let inspections = Arc::new(Inspections::default());
         let mut beside = JoinSet::new();
 
-        metrics.tls().ends(&self.upstream_ends());
+        metrics.tls().ends(&self.authority_ends());
+        metrics.tls().ends_of_resolvers(&self.onboarded.ends);
         let roster = self.roster(&keys, &metrics);
         if let Some(follower) = self.follower.take() {
             let every = self.config.partners.reload.get();
@@ -112,7 +113,8 @@ impl Settings {
     fn roster(&mut self, keys: &Arc<Keyring>, metrics: &Arc<Metrics>) -> InForce {
         let Onboarded { partners, resolvers, .. } = std::mem::take(&mut self.onboarded);
         let readings = self.config.memory.readings.get();
-        let memory = reading::Memory::new(readings, Arc::clone(keys), Arc::clone(metrics));
+        let longest = self.config.verdict.budget.get();
+        let memory = reading::Memory::new(readings, longest, Arc::clone(keys), Arc::clone(metrics));
         let roster = Roster {
             quotas: Quotas::new(&partners, rates(&self.config.quota), Arc::clone(metrics)),
             readers: Readers::new(resolvers, Arc::new(memory)),

@@ -213,7 +213,7 @@ mod tests {
             (wire::ResolvedCode { generated_at: at(1_000, -1), ..code() }, "generated_at"),
             (wire::ResolvedCode { expires_at: None, ..code() }, "expires_at"),
             (wire::ResolvedCode { expires_at: at(999, 0), ..code() }, "expires_at"),
-            (wire::ResolvedCode { expires_at: at(1_000 + 86_401, 0), ..code() }, "expires_at"),
+            (wire::ResolvedCode { expires_at: at(1_000 + 1_201, 0), ..code() }, "expires_at"),
             (wire::ResolvedCode { expires_at: at(i64::MAX, 0), ..code() }, "expires_at"),
         ] {
             assert_eq!(said(Some(Said::Code(code))), format!("wrong {field}"));

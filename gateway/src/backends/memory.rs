@@ -64,6 +64,7 @@ impl ClaimTable {
                     Ruling::Repeat { .. } => known.get_mut().repeat(request),
                     Ruling::Replayed => {}
                 }
+                known.get_mut().keep_until(until);
                 ruling
             }
         }
@@ -142,6 +143,18 @@ mod tests {
         assert_eq!(take(1, 10), Ruling::Fresh);
         assert_eq!(take(2, 100), Ruling::Replayed);
         assert_eq!(take(2, 101), Ruling::Fresh);
+    }
+
+    /// A partner that tells of a code each time that it lives longer does not let it in twice.
+    #[test]
+    fn a_claim_holds_as_long_as_any_showing_says() {
+        let table = ClaimTable::default();
+        let take =
+            |device, second, until| table.take(key(1), showing(device, second), at(until), DOUBLE_READ);
+        assert_eq!(take(1, 10, 100), Ruling::Fresh);
+        assert_eq!(take(2, 90, 180), Ruling::Replayed);
+        assert_eq!(take(2, 170, 260), Ruling::Replayed);
+        assert_eq!(take(2, 261, 300), Ruling::Fresh);
     }
 
     #[test]

@@ -56,17 +56,32 @@ impl PartnerFiles {
     fn profiles(&self) -> io::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(&self.folder)?.collect::<io::Result<Vec<_>>>()?;
         let paths = entries.into_iter().map(|entry| entry.path());
-        let mut paths: Vec<_> =
-            paths.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+        let mut paths: Vec<_> = paths
+            .filter(|path| path.extension().is_some_and(|end| end == "toml") && !is_hidden(path))
+            .collect();
         paths.sort();
         Ok(paths)
     }
+}
+
+/// What editors leave beside a file that is open.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 impl PartnerTexts {
     /// The profiles' files, in the order of the partners.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.profiles.iter().map(|(file, _)| file.as_path())
+    }
+
+    /// The files that profiles name, of those that can be read.
+    pub fn named(&self) -> Vec<PathBuf> {
+        let resolvers = self.profiles.iter().filter_map(|(file, text)| {
+            let resolver = Profile::from_toml(text).ok()?.resolver?;
+            Some(resolver.files().map(|path| path.map(|path| file.with_file_name(path))))
+        });
+        resolvers.flatten().flatten().collect()
     }
 
     /// The partners, if every file can be used and no two conflict.

@@ -89,6 +89,11 @@ impl Claim {
         now > self.until
     }
 
+    /// Its code could be used longer than was known when it was made.
+    pub(crate) fn keep_until(&mut self, until: Timestamp) {
+        self.until = self.until.max(until);
+    }
+
     /// Whether `showing` made it.
     pub(crate) fn is_of(&self, verdict_id: Uuid) -> bool {
         self.first.verdict_id == verdict_id

@@ -249,7 +249,10 @@ impl Metrics {
             let label = NotAsked { partner: partner.clone(), cause };
             self.resolver_skipped.get_or_create_owned(&label)
         };
-        let up = self.resolver_asked.get_or_create_owned(&OfPartner { partner: partner.clone() });
+        // A gauge of its own: whoever was asked before, and still has calls under way, tells of itself no more.
+        let label = OfPartner { partner: partner.clone() };
+        self.resolver_asked.remove(&label);
+        let up = self.resolver_asked.get_or_create_owned(&label);
         up.set(1);
         ResolverMetrics {
             busy: skipped("busy"),
@@ -258,6 +261,11 @@ impl Metrics {
             seconds: self.resolver_seconds.clone(),
             partner,
         }
+    }
+
+    /// This partner is asked no more.
+    pub fn resolver_gone(&self, partner: &PartnerId) {
+        self.resolver_asked.remove(&OfPartner { partner: Some(partner.clone()).into() });
     }
 
     /// For the door.

@@ -1,6 +1,9 @@
 //! What each part of the gateway counts by itself.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use prometheus_client::{
@@ -140,6 +143,8 @@ impl Drop for Connected {
 pub struct TlsMetrics {
     expiry: Family<Certificate, Gauge>,
     reloads: Family<Outcome, Counter>,
+    /// Those of partners' resolvers, which may go.
+    of_resolvers: Arc<Mutex<Vec<Cow<'static, str>>>>,
 }
 
 /// Counts changes of partners.
@@ -180,6 +185,16 @@ impl TlsMetrics {
         for outcome in ["taken", "refused"] {
             drop(self.reloads.get_or_create(&Outcome { outcome }));
         }
+    }
+
+    /// The ends of partners' certificates, all of them: of others nothing is shown any more.
+    pub(crate) fn ends_of_resolvers(&self, ends: &[(Cow<'static, str>, Timestamp)]) {
+        let names = ends.iter().map(|(certificate, _)| certificate.clone()).collect();
+        let mut shown = self.of_resolvers.lock().unwrap_or_else(PoisonError::into_inner);
+        for certificate in std::mem::replace(&mut *shown, names) {
+            self.expiry.remove(&Certificate { certificate });
+        }
+        self.ends(ends);
     }
 
     pub(crate) fn ends(&self, ends: &[(Cow<'static, str>, Timestamp)]) {

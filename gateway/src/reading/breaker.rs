@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Calls in a row that nobody answers before no more are made.
-const FAILURES: u32 = 5;
+/// What a call adds that nobody answered in the time it may take, and one that was given less.
+const ABSENT: u32 = 10;
+const HURRIED: u32 = 1;
+/// At so much without an answer between no more calls are made: five that had their time, fifty that had not.
+const ENOUGH: u32 = 50;
 /// The first pause; each that follows is twice as long.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest: by so much at the most is somebody noticed late who is back.
@@ -38,6 +41,8 @@ pub enum Outcome {
     Answered,
     /// Nobody did.
     Absent,
+    /// Nobody did in the little time there was, which says little.
+    Hurried,
     /// Whoever asked went away before it was known.
     Unknown,
 }
@@ -75,18 +80,21 @@ impl Breaker {
         }
         match (self.state, outcome) {
             (State::Closed { .. }, Outcome::Answered) => self.state = State::Closed { failures: 0 },
-            (State::Closed { failures }, Outcome::Absent) if failures + 1 < FAILURES => {
-                self.state = State::Closed { failures: failures + 1 };
-            }
-            (State::Closed { .. }, Outcome::Absent) => {
-                self.open(now, SHORTEST_PAUSE);
-                return Some(Change::Opened);
+            (State::Closed { failures }, Outcome::Absent | Outcome::Hurried) => {
+                let failures = failures + if outcome == Outcome::Absent { ABSENT } else { HURRIED };
+                if failures >= ENOUGH {
+                    self.open(now, SHORTEST_PAUSE);
+                    return Some(Change::Opened);
+                }
+                self.state = State::Closed { failures };
             }
             (State::Trying { .. }, Outcome::Answered) => {
                 self.turn_to(State::Closed { failures: 0 });
                 return Some(Change::Closed);
             }
-            (State::Trying { pause }, Outcome::Absent) => self.open(now, LONGEST_PAUSE.min(pause * 2)),
+            (State::Trying { pause }, Outcome::Absent | Outcome::Hurried) => {
+                self.open(now, LONGEST_PAUSE.min(pause * 2));
+            }
             // The next caller tries.
             (State::Trying { pause }, Outcome::Unknown) => self.turn_to(State::Open { until: now, pause }),
             (State::Closed { .. }, Outcome::Unknown) | (State::Open { .. }, _) => {}
@@ -152,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn hurried_calls_open_it_too_but_it_takes_ten_times_as_many() {
+        let mut story = Story::new();
+        for _ in 0..49 {
+            assert_eq!(story.call(Outcome::Hurried), Some(None));
+        }
+        assert_eq!(story.call(Outcome::Answered), Some(None));
+        for _ in 0..49 {
+            assert_eq!(story.call(Outcome::Hurried), Some(None));
+        }
+        assert_eq!(story.call(Outcome::Hurried), Some(Some(Change::Opened)));
+    }
+
+    #[test]
     fn after_the_pause_one_is_tried_and_decides() {
         let mut story = Story::new();
         story.open();
@@ -203,14 +224,14 @@ mod tests {
         /// most one call is under way once it is open.
         #[test]
         fn it_neither_stays_open_nor_lets_a_crowd_through(
-            steps in proptest::collection::vec((0_u8..3, 0_u64..3_000, any::<prop::sample::Index>()), 0..200),
+            steps in proptest::collection::vec((0_u8..4, 0_u64..3_000, any::<prop::sample::Index>()), 0..200),
         ) {
             let mut story = Story::new();
             let mut under_way = Vec::new();
             let mut opened_at_turn = None;
             for (kind, millis, pick) in steps {
                 story.wait(millis);
-                let outcome = [Outcome::Absent, Outcome::Unknown, Outcome::Answered][usize::from(kind)];
+                let outcome = [Outcome::Absent, Outcome::Hurried, Outcome::Unknown, Outcome::Answered][usize::from(kind)];
                 if let Some(leave) = story.breaker.ask(story.now) {
                     under_way.push(leave);
                 }

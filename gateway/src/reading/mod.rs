@@ -7,7 +7,10 @@ mod breaker;
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -35,10 +38,17 @@ use crate::{
 /// What was read before. It outlives a change of partners.
 pub struct Memory {
     known: Cache<Pseudonym, Reading>,
+    /// Readings since those were last swept out whose code is over.
+    since_sweep: AtomicUsize,
+    /// The longest that any verdict may take.
+    longest: Duration,
     keys: Arc<Keyring>,
     served: CacheMetrics,
     metrics: Arc<Metrics>,
 }
+
+/// Sweeping is worth it from so many readings on.
+const SWEEP_FROM: usize = 1024;
 
 /// Whoever reads each partner's codes.
 #[derive(Debug)]
@@ -67,9 +77,20 @@ enum Unread {
 }
 
 impl Memory {
-    /// Remembers what was read of up to so many codes.
-    pub fn new(capacity: usize, keys: Arc<Keyring>, metrics: Arc<Metrics>) -> Self {
-        Self { known: Cache::new(capacity), keys, served: metrics.cache("readings"), metrics }
+    /// Remembers what was read of up to so many codes. No verdict takes longer than `longest`.
+    pub fn new(capacity: usize, longest: Duration, keys: Arc<Keyring>, metrics: Arc<Metrics>) -> Self {
+        let (known, served) = (Cache::new(capacity), metrics.cache("readings"));
+        Self { known, since_sweep: AtomicUsize::new(0), longest, keys, served, metrics }
+    }
+
+    /// One more was read. What is over is forgotten each time that as many were read as are known: a constant share of
+    /// every reading.
+    fn grown(&self, now: UnixSeconds) {
+        let since = self.since_sweep.fetch_add(1, Relaxed);
+        if since >= SWEEP_FROM.max(self.known.len()) {
+            self.since_sweep.store(0, Relaxed);
+            self.known.retain(|_, reading| !reading.is_over(now));
+        }
     }
 }
 
@@ -88,7 +109,7 @@ impl Readers {
                 self.readers.get(&partner).filter(|before| before.fingerprint == settings.fingerprint);
             let reader = before.cloned().unwrap_or_else(|| {
                 let metrics = self.memory.metrics.resolver(&partner);
-                Arc::new(Reader::new(partner.clone(), settings, metrics))
+                Arc::new(Reader::new(partner.clone(), settings, self.memory.longest, metrics))
             });
             (partner, reader)
         };
@@ -103,15 +124,22 @@ impl Readers {
         budget: Budget,
         now: UnixSeconds,
     ) -> Result<RideCode, Refused> {
-        let reading = self.reading(code.partner(), tap, budget).await.map_err(Refused::from)?;
+        let reading = self.reading(code.partner(), tap, budget, now).await.map_err(Refused::from)?;
         Ok(code.read(reading, now)?)
     }
 
-    async fn reading(&self, partner: &PartnerId, tap: &Tap, budget: Budget) -> Result<Reading, Unread> {
+    async fn reading(
+        &self,
+        partner: &PartnerId,
+        tap: &Tap,
+        budget: Budget,
+        now: UnixSeconds,
+    ) -> Result<Reading, Unread> {
         let reader = self.readers.get(partner).ok_or(Unread::Failed)?;
         let Memory { known, keys, served, .. } = &*self.memory;
+        // What another resolver has read counts no more when a partner has moved.
         let direction = [tap.passage.direction as u8];
-        let name = keys.pseudonym(Use::Reading, &[partner.as_str().as_bytes(), &direction, &tap.payload]);
+        let name = keys.pseudonym(Use::Reading, &[&reader.fingerprint, &direction, &tap.payload]);
         let until = Instant::now() + budget.capped(reader.timeout);
         // Whoever else asks about this code at this moment is waited for.
         let Ok(place) = timeout_at(until, known.get_value_or_guard_async(&name)).await else {
@@ -120,12 +148,16 @@ impl Readers {
         match place {
             Ok(reading) => {
                 served.hit();
+                if reading.is_over(now) {
+                    known.remove(&name);
+                }
                 Ok(reading)
             }
             Err(place) => {
                 served.miss();
                 let reading = reader.ask(tap, until).await?;
                 let _forgotten_meanwhile = place.insert(reading.clone());
+                self.memory.grown(now);
                 Ok(reading)
             }
         }
@@ -133,12 +165,18 @@ impl Readers {
 }
 
 impl Reader {
-    fn new(partner: PartnerId, settings: ResolverSettings, metrics: ResolverMetrics) -> Self {
+    fn new(
+        partner: PartnerId,
+        settings: ResolverSettings,
+        longest: Duration,
+        metrics: ResolverMetrics,
+    ) -> Self {
         let ResolverSettings { endpoint, timeout, calls, fingerprint } = settings;
         Self {
             partner,
             resolver: CodeResolver::new(endpoint),
-            timeout,
+            // What a verdict has no time for nobody is waited for, nor blamed for.
+            timeout: timeout.min(longest),
             calls: Semaphore::new(calls),
             breaker: Mutex::default(),
             metrics,
@@ -210,10 +248,10 @@ impl<'r> Call<'r> {
             Err(error) => error.name(),
         };
         self.reader.metrics.asked(name, self.began);
-        // Somebody who was given little time is not absent.
+        // Somebody who was given little time is not absent for that.
         let hurried = self.began.elapsed() < self.reader.timeout / 2;
         let outcome = match answer {
-            Err(ResolverError::TimedOut) if hurried => Outcome::Unknown,
+            Err(ResolverError::TimedOut) if hurried => Outcome::Hurried,
             Err(error) if error.is_absence() => Outcome::Absent,
             Ok(_) | Err(_) => Outcome::Answered,
         };
