@@ -92,3 +92,18 @@ fn what_overflows_twice() {
     is(Element(P).add(&Element(P)), BigUint::ZERO);
     assert!(Element(P).is_zero() && Element(P).equals(&Element::ZERO) && Element::ZERO.equals(&Element(P)));
 }
+
+/// Zero has two forms. What is one of them but for some of its words is something else, and so it is where these words
+/// differ by the same bits, as bits that are compared must not cancel out.
+#[test]
+fn zero_has_two_forms_and_no_more() {
+    for zero in [[0; 4], P] {
+        for places in 0..16 {
+            let mut words = zero;
+            for (place, word) in words.iter_mut().enumerate() {
+                *word ^= if places >> place & 1 == 1 { 6 } else { 0 };
+            }
+            assert_eq!(Element(words).is_zero(), places == 0, "{words:x?}");
+        }
+    }
+}

@@ -15,6 +15,11 @@ fn is_sum(key: &BigUint, tables: &(Narrow, Wide), s: &BigUint, t: &BigUint) {
     let (s_times, t) = (GENERATOR.times(&scalar(s)), scalar(t));
     assert_eq!(of(&sum(&s_times, &Windowed::new(&point, &t))), expected, "new: {key} {s} {t:?}");
     assert_eq!(of(&sum(&s_times, &tables.0.times(&t))), expected, "seen: {key} {s} {t:?}");
+    assert_eq!(
+        of(&sum(&tables.0.times(&t), &s_times)),
+        expected,
+        "seen, the longer one first: {key} {s} {t:?}"
+    );
     assert_eq!(of(&sum(&s_times, &tables.1.times(&t))), expected, "fixed: {key} {s} {t:?}");
 }
 
