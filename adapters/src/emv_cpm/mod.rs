@@ -68,21 +68,23 @@ impl std::fmt::Display for AidPrefix {
     }
 }
 
-/// The partner of the first application that is anybody's.
+/// The partner of the first application that is anybody's. All are looked at: structure comes before the medium.
 fn partner<'p>(code: &CpmCode<'_>, partners: &'p Partners) -> Result<&'p Profile, CodeError> {
-    let mut known = code.applications().filter(|application| partners.knows_aid(application.aid));
-    if known.any(|application| application.pan.is_none()) {
-        return Err(layout::malformed("PAN", "must be in 57 or 5A"));
-    }
-    let mut refusal = CodeError::UnsupportedMedium { field: "AID" };
+    let mut found = Err(CodeError::UnsupportedMedium { field: "AID" });
     for application in code.applications().filter(|application| partners.knows_aid(application.aid)) {
-        let Some(pan) = application.pan else { continue };
-        match partners.by_cpm(application.aid, pan.digits()) {
-            Some(partner) => return Ok(partner),
-            None => refusal = CodeError::UnsupportedMedium { field: "IIN" },
+        let pan = application.pan.ok_or(layout::malformed("PAN", "must be in 57 or 5A"))?;
+        if found.is_err() {
+            let partner = partners.by_cpm(application.aid, pan.digits());
+            found = partner.ok_or(CodeError::UnsupportedMedium { field: "IIN" });
         }
     }
-    Err(refusal)
+    found
+}
+
+/// Everything that can be told of a payload here.
+fn read<'p>(payload: &[u8], partners: &'p Partners) -> Result<&'p Profile, CodeError> {
+    let bytes = layout::decode(payload)?;
+    partner(&CpmCode::parse(&bytes)?, partners)
 }
 
 impl Format for EmvCpm {
@@ -92,22 +94,19 @@ impl Format for EmvCpm {
 
     /// By its first bytes; whose it is, by reading all of it: the card number is inside.
     fn recognise<'p>(&self, payload: &[u8], partners: &'p Partners) -> Option<Option<&'p Profile>> {
-        payload.starts_with(BEGINS).then(|| {
-            let bytes = layout::decode(payload).ok()?;
-            partner(&CpmCode::parse(&bytes).ok()?, partners).ok()
-        })
+        payload.starts_with(BEGINS).then(|| read(payload, partners).ok())
     }
 
     fn open(
         &self,
         payload: &[u8],
-        _: Option<&Profile>,
+        partner: Option<&Profile>,
         partners: &Partners,
         _: UnixSeconds,
         _: &dyn IssuerMemory,
     ) -> Result<Opened, CodeError> {
-        let bytes = layout::decode(payload)?;
-        let partner = partner(&CpmCode::parse(&bytes)?, partners)?;
+        // Whose it is was found by reading all of it; only what is wrong with it is still to be told.
+        let partner = partner.map_or_else(|| read(payload, partners), Ok)?;
         Ok(Opened::Online(OnlineCode::new(&partner.id, NAME)))
     }
 }
