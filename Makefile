@@ -68,6 +68,7 @@ fuzz: tools
 	scripts/fuzz 60
 
 bench:
+	$(CARGO) bench -p ridegate-sm2 --bench verify
 	$(CARGO) bench -p ridegate-adapters --bench formats
 	$(CARGO) bench -p ridegate-gateway --bench policy
 

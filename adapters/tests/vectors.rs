@@ -134,7 +134,7 @@ fn what_ships_claims_exactly_what_the_online_cases_were_made_with() {
         for issuing in &profile.opaque {
             match issuing.mark() {
                 Mark::Begins(text) => {
-                    shown["opaque_prefix_ascii"] = std::str::from_utf8(text).unwrap().into()
+                    shown["opaque_prefix_ascii"] = std::str::from_utf8(text).unwrap().into();
                 }
                 Mark::Sized { length, first } => {
                     shown["opaque_length"] = (*length).into();

@@ -85,16 +85,21 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Changes(Streaming<wire::WatchChangesResponse>);
 
+/// A connection that is made when first needed, and again when it is gone: an end that says nothing is noticed.
+pub(super) fn connected(endpoint: Endpoint) -> Channel {
+    endpoint
+        .connect_timeout(Duration::from_secs(1))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(2))
+        .keep_alive_timeout(Duration::from_secs(2))
+        .keep_alive_while_idle(true)
+        .connect_lazy()
+}
+
 impl Authority {
     /// A client for this endpoint. Connects when first needed.
     pub fn new(endpoint: Endpoint, exchange_timeout: Duration, asked: UpstreamMetrics) -> Self {
-        let endpoint = endpoint
-            .connect_timeout(Duration::from_secs(1))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(2))
-            .keep_alive_while_idle(true);
-        Self { client: HealthAuthorityClient::new(endpoint.connect_lazy()), exchange_timeout, asked }
+        Self { client: HealthAuthorityClient::new(connected(endpoint)), exchange_timeout, asked }
     }
 
     /// The facts of one subject; `None` if nothing is known.

@@ -14,6 +14,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+use super::authority::connected;
 use crate::domain::passage::Direction;
 
 /// The largest answer, in bytes. One that keeps the contract has less than 2 KiB.
@@ -93,13 +94,7 @@ impl ResolverError {
 impl CodeResolver {
     /// A client for this endpoint. Connects when first needed.
     pub fn new(endpoint: Endpoint) -> Self {
-        let endpoint = endpoint
-            .connect_timeout(Duration::from_secs(1))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(2))
-            .keep_alive_while_idle(true);
-        Self(CodeResolverClient::new(endpoint.connect_lazy()).max_decoding_message_size(MAX_ANSWER))
+        Self(CodeResolverClient::new(connected(endpoint)).max_decoding_message_size(MAX_ANSWER))
     }
 
     /// What the partner says of a code, within `cap`, which it is told as the call's deadline.

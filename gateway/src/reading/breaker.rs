@@ -128,6 +128,8 @@ mod tests {
             Self { breaker: Breaker::default(), now: Instant::now() }
         }
 
+        /// `None`: no call may be made.
+        #[expect(clippy::option_option, reason = "a call may be made and change nothing")]
         fn call(&mut self, outcome: Outcome) -> Option<Option<Change>> {
             let leave = self.breaker.ask(self.now)?;
             Some(self.breaker.tell(leave, outcome, self.now))
