@@ -50,13 +50,18 @@ struct Seen {
 }
 
 impl Seen {
-    fn at_this_moment(texts: PartnerTexts) -> Self {
+    /// What profiles name is looked for again only where they say something else than `before`.
+    fn at_this_moment(texts: PartnerTexts, before: Option<&Self>) -> Self {
+        let same = before.filter(|before| before.texts == texts);
+        let paths = same.map_or_else(
+            || texts.named(),
+            |before| before.named.iter().map(|(path, _)| path.clone()).collect(),
+        );
         let read = |path: PathBuf| {
             let content = fs::read(&path).ok();
             (path, content)
         };
-        let named = texts.named().into_iter().map(read).collect();
-        Self { texts, named }
+        Self { texts, named: paths.into_iter().map(read).collect() }
     }
 }
 
@@ -70,7 +75,7 @@ impl Onboarded {
             return Ok((Self::new(shipped, nowhere, insecure_dev)?, None));
         };
         let texts = files.read().map_err(|(key, why)| file.refuse("partners", key, &why))?;
-        let seen = Seen::at_this_moment(texts);
+        let seen = Seen::at_this_moment(texts, None);
         let onboarded = Self::from_texts(&seen.texts, insecure_dev)?;
         Ok((onboarded, Some(Follower { files, insecure_dev, seen: Some(seen) })))
     }
@@ -182,7 +187,7 @@ impl Follower {
                 return self.seen.take().map(|_| Err(error));
             }
         };
-        let seen = Seen::at_this_moment(texts);
+        let seen = Seen::at_this_moment(texts, self.seen.as_ref());
         if self.seen.as_ref() == Some(&seen) {
             return None;
         }
