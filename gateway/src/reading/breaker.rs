@@ -226,12 +226,12 @@ mod tests {
         /// most one call is under way once it is open.
         #[test]
         fn it_neither_stays_open_nor_lets_a_crowd_through(
-            steps in proptest::collection::vec((0_u8..4, 0_u64..3_000, any::<prop::sample::Index>()), 0..200),
+            steps in proptest::collection::vec((0_u8..4, 0_u64..3_000, any::<bool>(), any::<prop::sample::Index>()), 0..200),
         ) {
             let mut story = Story::new();
             let mut under_way = Vec::new();
             let mut opened_at_turn = None;
-            for (kind, millis, pick) in steps {
+            for (kind, millis, ends, pick) in steps {
                 story.wait(millis);
                 let outcome = [Outcome::Absent, Outcome::Hurried, Outcome::Unknown, Outcome::Answered][usize::from(kind)];
                 if let Some(leave) = story.breaker.ask(story.now) {
@@ -241,7 +241,7 @@ mod tests {
                 if opened_at_turn.is_some() {
                     prop_assert!(current <= 1);
                 }
-                if !under_way.is_empty() {
+                if ends && !under_way.is_empty() {
                     let leave = under_way.swap_remove(pick.index(under_way.len()));
                     match story.breaker.tell(leave, outcome, story.now) {
                         Some(Change::Opened) => opened_at_turn = Some(story.breaker.turn),
