@@ -267,6 +267,15 @@ async fn a_partner_that_hangs_costs_the_others_nothing() {
             }
             assert_eq!(said(&house.tap(house.fresh(&mot)).await), "ALLOW HEALTH_OK");
         }
+        // Every other partner, with a rider whom nobody has linked.
+        let mut heard = 0;
+        for (partner, shows) in house.trust().partners().filter(|(partner, _)| *partner != "yitongxing") {
+            let stranger = house.phone_of(partner, &shows.account(900));
+            let answer = house.tap(stranger.code(now).unwrap()).await;
+            assert_eq!((said(&answer).as_str(), answer.partner.as_str()), ("INSPECT NOT_LINKED", partner));
+            heard += 1;
+        }
+        assert_eq!(heard, 10);
         assert_eq!(hanging.asked(), 16, "no more calls at once than were agreed");
         hanging.feel(Mood::Well);
     };
