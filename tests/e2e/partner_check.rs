@@ -240,6 +240,15 @@ fn the_partner_is_asked_over_mutual_tls_and_its_answer_is_shown_masked() {
     let (shown, exit) = said(&[&[profile.as_str(), "--ask", "--code", &forged], &AT[..]].concat());
     assert!(exit == Some(2) && !shown.contains("genuine, says the partner"), "{shown}");
 
+    // A card of another partner's is not shown to this one.
+    let asked_so_far = resolver.asked();
+    let cmb = "36323132383630303030303030303030303137";
+    let beside = folder.path().join("profiles");
+    let (shown, exit) =
+        said(&[profile.as_str(), "--beside", beside.to_str().unwrap(), "--ask", "--code", cmb]);
+    assert!(exit == Some(2) && shown.contains("it is cmb's, not unionpay's"), "{shown}");
+    assert_eq!(resolver.asked(), asked_so_far);
+
     resolver.feel(Mood::Confused);
     let done = check(&asked);
     assert!(

@@ -12,7 +12,11 @@ use std::{
 
 use jiff::Timestamp;
 use ridegate_adapters::{MotTrust, Opened, PartnerId, Partners, Profile, UnixSeconds};
-use ridegate_gateway::{app, clock::Clock, config::in_file};
+use ridegate_gateway::{
+    app,
+    clock::Clock,
+    config::{in_file, profile_files},
+};
 
 use crate::{Stop, picture, tell};
 
@@ -77,7 +81,9 @@ fn check(arguments: &Arguments) -> Result<bool, Stop> {
         let looked = code::look(&partners, &id, &payload, now);
         tell(&format!("\n{name}\n{looked}"));
         all_passed &= looked.passed();
-        if let (true, Some(Opened::Online(code))) = (arguments.ask, looked.opened) {
+        // Nobody's resolver is shown another's codes: there may be a card's number inside.
+        let may_ask = arguments.ask && looked.passed();
+        if let (true, Some(Opened::Online(code))) = (may_ask, looked.opened) {
             let answer = ask::ask(resolver.clone(), code, payload, now)?;
             tell(&answer);
             all_passed &= answer.passed();
@@ -104,10 +110,7 @@ impl Arguments {
         let Some(folder) = &self.beside else { return Ok(Vec::new()) };
         let unreadable =
             |error| Stop::usage(format!("--beside: {}: cannot be read: {error}", folder.display()));
-        let entries =
-            fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(unreadable)?;
-        let files = entries.into_iter().map(|entry| entry.path());
-        let files = files.filter(|file| file.extension().is_some_and(|end| end == "toml"));
+        let files = profile_files(folder).map_err(unreadable)?.into_iter();
         let mut others = files.map(|file| read(&file, Profile::from_toml)).collect::<Result<Vec<_>, _>>()?;
         others.retain(|other| other.id != *id);
         Ok(others)

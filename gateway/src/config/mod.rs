@@ -5,7 +5,7 @@ mod partners;
 mod values;
 
 pub use load::{ConfigError, ConfigFile, in_file};
-pub use partners::{PartnerFiles, PartnerTexts};
+pub use partners::{PartnerFiles, PartnerTexts, profile_files};
 pub use values::{Address, Endpoint, LogFormat, LogLevel, Number, Positive, Span};
 
 use std::{collections::HashMap, path::PathBuf};

@@ -41,7 +41,8 @@ impl PartnerFiles {
             |path: &Path, error: io::Error| format!("{}: cannot be read: {error}", path.display());
         let mot_trust = fs::read_to_string(&self.mot_trust)
             .map_err(|error| ("mot_trust", unreadable(&self.mot_trust, error)))?;
-        let paths = self.profiles().map_err(|error| ("profiles", format!("cannot be read: {error}")))?;
+        let paths =
+            profile_files(&self.folder).map_err(|error| ("profiles", format!("cannot be read: {error}")))?;
         if paths.is_empty() {
             return Err(("profiles", "the folder holds no partner profile (*.toml)".into()));
         }
@@ -52,16 +53,16 @@ impl PartnerFiles {
         let profiles = paths.into_iter().map(read).collect::<Result<_, _>>()?;
         Ok(PartnerTexts { profiles, mot_trust: (self.mot_trust.clone(), mot_trust) })
     }
+}
 
-    fn profiles(&self) -> io::Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(&self.folder)?.collect::<io::Result<Vec<_>>>()?;
-        let paths = entries.into_iter().map(|entry| entry.path());
-        let mut paths: Vec<_> = paths
-            .filter(|path| path.extension().is_some_and(|end| end == "toml") && !is_hidden(path))
-            .collect();
-        paths.sort();
-        Ok(paths)
-    }
+/// The profiles of a folder (`*.toml`), by name.
+pub fn profile_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    let paths = entries.into_iter().map(|entry| entry.path());
+    let is_profile = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml") && !is_hidden(path);
+    let mut paths: Vec<_> = paths.filter(is_profile).collect();
+    paths.sort();
+    Ok(paths)
 }
 
 /// What editors leave beside a file that is open.
