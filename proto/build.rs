@@ -2,11 +2,12 @@
 
 use prost::Message;
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
     "ridegate/validator/v1/validator.proto",
     "ridegate/partner/v1/partner.proto",
     "ridegate/authority/v1/authority.proto",
     "ridegate/resolver/v1/resolver.proto",
+    "ridegate/ticketing/v1/ticketing.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

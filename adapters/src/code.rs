@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Bcd8, PartnerId, alipay, mot, online};
+use crate::{Bcd8, CardKind, PartnerId, alipay, mot, online};
 
 /// Seconds since 1970-01-01T00:00:00Z, the unit of every time inside a ride code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +74,15 @@ pub enum Medium {
         /// The account.
         account: Account,
     },
+    /// A card. It is the same whichever partner links it.
+    Card {
+        /// What kind of card.
+        kind: CardKind,
+        /// Who issued it.
+        issuer: Bcd8,
+        /// The card number: digits.
+        number: Account,
+    },
 }
 
 impl Medium {
@@ -83,13 +92,14 @@ impl Medium {
             Self::MotCode { .. } => mot::NAME,
             Self::AlipayCode { .. } => alipay::NAME,
             Self::Online { .. } => online::KIND,
+            Self::Card { kind, .. } => kind.name(),
         }
     }
 
-    /// The issuer's number, of a MOT code.
+    /// The issuer's number, of a MOT code or a card.
     pub const fn issuer(&self) -> Option<Bcd8> {
         match self {
-            Self::MotCode { issuer, .. } => Some(*issuer),
+            Self::MotCode { issuer, .. } | Self::Card { issuer, .. } => Some(*issuer),
             Self::AlipayCode { .. } | Self::Online { .. } => None,
         }
     }
@@ -97,7 +107,7 @@ impl Medium {
     /// The issuer as keys hold it; empty where the partner itself is.
     pub const fn issuer_bytes(&self) -> &[u8] {
         match self {
-            Self::MotCode { issuer, .. } => issuer.as_bytes(),
+            Self::MotCode { issuer, .. } | Self::Card { issuer, .. } => issuer.as_bytes(),
             Self::AlipayCode { .. } => &[],
             Self::Online { issuer, .. } => issuer.expose().as_bytes(),
         }
@@ -108,6 +118,7 @@ impl Medium {
         match self {
             Self::MotCode { account, .. } | Self::Online { account, .. } => account,
             Self::AlipayCode { user } => user,
+            Self::Card { number, .. } => number,
         }
     }
 }

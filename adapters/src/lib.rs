@@ -18,6 +18,7 @@
 
 pub mod alipay;
 mod bcd;
+mod card;
 mod code;
 pub mod ecdsa;
 pub mod emv_cpm;
@@ -42,6 +43,7 @@ pub mod sm2;
 pub mod unionpay_token;
 
 pub use bcd::Bcd8;
+pub use card::CardKind;
 pub use code::{Account, CodeId, IssuerName, Medium, RideCode, UnixSeconds};
 pub use error::{CodeError, Distrust, Signer};
 pub use explain::{About, Check, Field, masked};

@@ -2,13 +2,13 @@
 //!
 //! The `.proto` files beside this crate are the contract; everything here is generated from them.
 
-macro_rules! package {
-    ($name:literal) => {
+macro_rules! version_1 {
+    ($package:literal) => {
+        /// Version 1.
         #[allow(missing_docs, clippy::pedantic, reason = "generated from the .proto files, documented there")]
-        mod generated {
-            tonic::include_proto!($name);
+        pub mod v1 {
+            tonic::include_proto!($package);
         }
-        pub use generated::*;
     };
 }
 
@@ -17,32 +17,25 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// What validators and station computers call.
 pub mod validator {
-    /// Version 1.
-    pub mod v1 {
-        package!("ridegate.validator.v1");
-    }
+    version_1!("ridegate.validator.v1");
 }
 
 /// What partner city systems and payment apps call.
 pub mod partner {
-    /// Version 1.
-    pub mod v1 {
-        package!("ridegate.partner.v1");
-    }
+    version_1!("ridegate.partner.v1");
+}
+
+/// What ticket windows and machines call.
+pub mod ticketing {
+    version_1!("ridegate.ticketing.v1");
 }
 
 /// What the health authority serves and the gateway calls.
 pub mod authority {
-    /// Version 1.
-    pub mod v1 {
-        package!("ridegate.authority.v1");
-    }
+    version_1!("ridegate.authority.v1");
 }
 
 /// What a partner serves whose codes only it can read, and the gateway calls.
 pub mod resolver {
-    /// Version 1.
-    pub mod v1 {
-        package!("ridegate.resolver.v1");
-    }
+    version_1!("ridegate.resolver.v1");
 }

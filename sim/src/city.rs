@@ -318,6 +318,7 @@ fn link_request(medium: Medium, code: String, now: prost_types::Timestamp) -> Li
             purpose: "health check at gates".into(),
         }),
         channel: LinkChannel::App.into(),
+        client: None,
     }
 }
 

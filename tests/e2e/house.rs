@@ -461,6 +461,7 @@ pub fn link_request(account: u64) -> LinkRiderRequest {
             purpose: "gates".into(),
         }),
         channel: LinkChannel::App.into(),
+        client: None,
     }
 }
 

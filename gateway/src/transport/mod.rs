@@ -38,7 +38,23 @@ const PARTNER_SERVICE: &str = "ridegate.partner.v1.PartnerService";
 /// Every service there is, who may call it, and its calls.
 const SERVICES: [Service; 5] = [
     (VALIDATOR_SERVICE, Who::Validators, &["Check", "CheckStream", "ReportInspection"]),
-    (PARTNER_SERVICE, Who::Partners, &["LinkRider", "UnlinkRider", "GetLink"]),
+    (
+        PARTNER_SERVICE,
+        Who::Partners,
+        &[
+            "LinkRider",
+            "UnlinkRider",
+            "GetLink",
+            "BatchLink",
+            "GetBatch",
+            "ReportLost",
+            "ReportReissued",
+            "ReportReturned",
+            "StartDelegatedLink",
+            "ResendDelegatedCode",
+            "ConfirmDelegatedLink",
+        ],
+    ),
     ("grpc.health.v1.Health", Who::Everybody, &["Check", "Watch"]),
     ("grpc.reflection.v1.ServerReflection", Who::Anybody, &["ServerReflectionInfo"]),
     ("grpc.reflection.v1alpha.ServerReflection", Who::Anybody, &["ServerReflectionInfo"]),

@@ -64,7 +64,11 @@ impl PartnerService for PartnerApi {
             LinkOutcome::KeyReused => return Err(status::key_reused()),
         };
         let refused_media = refused.into_iter().filter_map(|position| position.try_into().ok()).collect();
-        Ok(Response::new(LinkRiderResponse { result: result.into(), refused_media }))
+        Ok(Response::new(LinkRiderResponse {
+            result: result.into(),
+            refused_media,
+            ..LinkRiderResponse::default()
+        }))
     }
 
     async fn unlink_rider(
@@ -84,6 +88,62 @@ impl PartnerService for PartnerApi {
         let link = self.linking.get(&profile.id, &medium).await;
         let link = link.map_err(|error| status::linking(&error))?.map(link_message);
         Ok(Response::new(GetLinkResponse { link }))
+    }
+
+    async fn batch_link(
+        &self,
+        _request: Request<tonic::Streaming<proto::BatchLinkRequest>>,
+    ) -> Result<Response<proto::BatchLinkResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn get_batch(
+        &self,
+        _request: Request<proto::GetBatchRequest>,
+    ) -> Result<Response<proto::GetBatchResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn report_lost(
+        &self,
+        _request: Request<proto::ReportLostRequest>,
+    ) -> Result<Response<proto::ReportLostResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn report_reissued(
+        &self,
+        _request: Request<proto::ReportReissuedRequest>,
+    ) -> Result<Response<proto::ReportReissuedResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn report_returned(
+        &self,
+        _request: Request<proto::ReportReturnedRequest>,
+    ) -> Result<Response<proto::ReportReturnedResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn start_delegated_link(
+        &self,
+        _request: Request<proto::StartDelegatedLinkRequest>,
+    ) -> Result<Response<proto::StartDelegatedLinkResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn resend_delegated_code(
+        &self,
+        _request: Request<proto::ResendDelegatedCodeRequest>,
+    ) -> Result<Response<proto::ResendDelegatedCodeResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn confirm_delegated_link(
+        &self,
+        _request: Request<proto::ConfirmDelegatedLinkRequest>,
+    ) -> Result<Response<proto::ConfirmDelegatedLinkResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }
 
@@ -164,7 +224,7 @@ fn medium(stated: Medium, profile: &Profile, field: &str) -> Result<adapters::Me
         MediumKind::MotCode => mot_code(stated, profile),
         MediumKind::AlipayCode => alipay_code(stated, profile),
         MediumKind::OnlineCode => online_code(&stated, profile),
-        MediumKind::Unspecified => Err(("kind", "must be MOT_CODE, ALIPAY_CODE or ONLINE_CODE")),
+        _ => Err(("kind", "must be MOT_CODE, ALIPAY_CODE or ONLINE_CODE")),
     };
     medium.map_err(|(part, rule)| FieldError::new(format!("{field}.{part}"), rule))
 }

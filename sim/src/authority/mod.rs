@@ -1,4 +1,8 @@
-//! A health authority: knows subjects, exchanges authorization codes, tells of changes, and can be made to fail.
+//! A health authority: knows subjects, exchanges authorization codes, texts digits to people on record, identifies buyers
+//! of tickets, tells of changes, and can be made to fail.
+
+mod delegation;
+mod service;
 
 use std::{
     collections::HashMap,
@@ -12,17 +16,16 @@ use std::{
 
 use anyhow::Result;
 use ridegate_proto::authority::v1::{
-    BatchLookupRequest, BatchLookupResponse, ExchangeAuthorizationRequest, ExchangeAuthorizationResponse,
-    Facts, LookupRequest, LookupResponse, SubjectFacts, WatchChangesRequest, WatchChangesResponse,
-    health_authority_server::{HealthAuthority, HealthAuthorityServer},
+    ExchangeAuthorizationRequest, Facts, SubjectFacts, WatchChangesResponse,
+    health_authority_server::HealthAuthorityServer,
 };
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, transport::ServerTlsConfig};
+use tonic::{Status, transport::ServerTlsConfig};
 
+use self::delegation::Delegations;
 pub use crate::hosted::Mood;
 use crate::{
     hosted::{self, Hosted},
@@ -43,6 +46,7 @@ struct Inner {
     lookups: AtomicU64,
     batches: AtomicU64,
     exchanges: AtomicU64,
+    identified: AtomicU64,
     refused_watches: AtomicU64,
 }
 
@@ -50,6 +54,9 @@ struct Inner {
 struct State {
     people: HashMap<String, Facts>,
     codes: HashMap<String, Code>,
+    delegations: Delegations,
+    /// Subjects by ID number.
+    numbers: HashMap<String, String>,
     log: Vec<SubjectFacts>,
     /// Changes before this one are forgotten: their cursors are too old.
     forgotten: usize,
@@ -80,6 +87,7 @@ impl Authority {
             lookups: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             exchanges: AtomicU64::new(0),
+            identified: AtomicU64::new(0),
             refused_watches: AtomicU64::new(0),
         };
         let authority = Self(Arc::new(inner));
@@ -103,6 +111,27 @@ impl Authority {
     /// Makes an authorization code for a subject.
     pub fn authorise(&self, code: &str, subject: &str) {
         self.state().codes.insert(code.to_owned(), Code { subject: subject.to_owned(), used_by: None });
+    }
+
+    /// Makes an authorization code with which an agent may link media of another person's. `phone`: whether that one's
+    /// is on record.
+    pub fn authorise_for(&self, code: &str, agent: &str, person: &str, phone: bool) {
+        self.state().delegations.authorise(code, agent, person, phone);
+    }
+
+    /// What was texted to a person, oldest first.
+    pub fn texted(&self, person: &str) -> Vec<String> {
+        self.state().delegations.texted(person)
+    }
+
+    /// Makes a subject known by an ID number.
+    pub fn number(&self, id_number: &str, subject: &str) {
+        self.state().numbers.insert(id_number.to_owned(), subject.to_owned());
+    }
+
+    /// ID numbers that it was asked about.
+    pub fn identified(&self) -> u64 {
+        self.0.identified.load(Relaxed)
     }
 
     /// Changes how it behaves from now on.
@@ -148,6 +177,17 @@ impl Authority {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn exchange(&self, request: ExchangeAuthorizationRequest) -> Result<String, Status> {
+        let mut state = self.state();
+        let code =
+            state.codes.get_mut(&request.authorization_code).ok_or_else(|| Status::not_found("code"))?;
+        let used_by = code.used_by.get_or_insert_with(|| request.idempotency_key.clone());
+        if *used_by != request.idempotency_key {
+            return Err(Status::failed_precondition("used"));
+        }
+        Ok(code.subject.clone())
+    }
+
     /// What a watcher at `from` is told next: a change, or `None` if it was told every one.
     fn next_change(&self, from: usize) -> Result<Option<SubjectFacts>, Status> {
         let state = self.state();
@@ -185,73 +225,5 @@ impl Authority {
             }
             let _something_or_nothing_new = timeout(SIGN_OF_LIFE, changes.changed()).await;
         }
-    }
-}
-
-#[tonic::async_trait]
-impl HealthAuthority for Authority {
-    async fn exchange_authorization(
-        &self,
-        request: Request<ExchangeAuthorizationRequest>,
-    ) -> Result<Response<ExchangeAuthorizationResponse>, Status> {
-        self.0.exchanges.fetch_add(1, Relaxed);
-        self.0.hosted.temper().await?;
-        let request = request.into_inner();
-        let mut state = self.state();
-        let code =
-            state.codes.get_mut(&request.authorization_code).ok_or_else(|| Status::not_found("code"))?;
-        let used_by = code.used_by.get_or_insert_with(|| request.idempotency_key.clone());
-        if *used_by != request.idempotency_key {
-            return Err(Status::failed_precondition("used"));
-        }
-        Ok(Response::new(ExchangeAuthorizationResponse { subject: code.subject.clone() }))
-    }
-
-    async fn lookup(&self, request: Request<LookupRequest>) -> Result<Response<LookupResponse>, Status> {
-        self.0.lookups.fetch_add(1, Relaxed);
-        if self.0.hosted.temper().await? {
-            return Ok(Response::new(LookupResponse { facts: Some(Facts::default()) }));
-        }
-        let facts = self.state().people.get(&request.into_inner().subject).cloned();
-        let facts = facts.ok_or_else(|| Status::not_found("subject"))?;
-        Ok(Response::new(LookupResponse { facts: Some(facts) }))
-    }
-
-    async fn batch_lookup(
-        &self,
-        request: Request<BatchLookupRequest>,
-    ) -> Result<Response<BatchLookupResponse>, Status> {
-        self.0.batches.fetch_add(1, Relaxed);
-        let confused = self.0.hosted.temper().await?;
-        let state = self.state();
-        let known = |subject: String| {
-            let facts = if confused { Some(Facts::default()) } else { state.people.get(&subject).cloned() };
-            SubjectFacts { subject, facts }
-        };
-        let results = request.into_inner().subjects.into_iter().map(known).collect();
-        Ok(Response::new(BatchLookupResponse { results }))
-    }
-
-    type WatchChangesStream = ReceiverStream<Result<WatchChangesResponse, Status>>;
-
-    async fn watch_changes(
-        &self,
-        request: Request<WatchChangesRequest>,
-    ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        self.0.hosted.temper().await?;
-        let cursor = request.into_inner().cursor;
-        let now = self.state().log.len();
-        let from = if cursor.is_empty() {
-            now
-        } else {
-            cursor.parse().map_err(|_| Status::out_of_range("cursor"))?
-        };
-        if let Err(refused) = self.next_change(from) {
-            self.0.refused_watches.fetch_add(1, Relaxed);
-            return Err(refused);
-        }
-        let (watcher, told) = mpsc::channel(16);
-        tokio::spawn(self.clone().tell(from, watcher));
-        Ok(Response::new(ReceiverStream::new(told)))
     }
 }
