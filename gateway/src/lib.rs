@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod operations;
 pub mod reading;
 pub mod resolve;
+pub mod retention;
 pub mod road;
 pub mod roster;
 pub mod stages;

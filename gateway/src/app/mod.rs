@@ -4,18 +4,20 @@
 mod onboard;
 mod running;
 mod settings;
+mod upkeep;
 mod upstream;
 mod wire;
 
 pub use onboard::resolver;
 pub use running::Running;
 pub use settings::Settings;
+pub use upkeep::Upkeep;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{backends::sqlite::OpenError, keyring::KeyError, transport::ReflectionError};
+use crate::{backends::registry::{Location, OpenError}, keyring::KeyError, transport::ReflectionError};
 
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
@@ -26,14 +28,17 @@ pub enum StartError {
     /// The key file is missing although the registry is there.
     #[error("key file {0}: missing, although the registry exists and was written under it")]
     KeyMissing(PathBuf),
+    /// The key file is missing, and several processes need the same.
+    #[error("key file {0}: missing: make one with `ridegate key add`, and give it to every replica")]
+    KeyNotMade(PathBuf),
     /// A file that cannot be made.
     #[error("{}: its folder is not there", .0.display())]
     NoFolder(PathBuf),
     /// The registry.
-    #[error("registry {path}: {source}")]
+    #[error("registry {location}: {source}")]
     Registry {
         /// The database.
-        path: PathBuf,
+        location: Location,
         /// Why.
         source: OpenError,
     },

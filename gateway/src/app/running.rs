@@ -8,11 +8,9 @@ use tokio::{
 };
 
 use crate::{
-    backends::sqlite::Registry, door::Door, health::Health, metrics::Metrics, transport::Inspections,
+    backends::registry::Registry, door::Door, health::Health, metrics::Metrics, transport::Inspections,
 };
 
-/// How often the registry is asked whether it answers.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// The longest that the registry may take to close. What was acknowledged is on disk already.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -58,14 +56,5 @@ impl Running {
         let verdicts = self.metrics.reached();
         tracing::info!(verdicts, passed, refused, left, "stopped; what staff decided after INSPECT");
         let _stuck = timeout(CLOSE_WITHIN, self.registry.close()).await;
-    }
-}
-
-/// Asks the registry again and again whether it answers.
-pub(super) async fn probe(registry: Arc<Registry>, health: Health) {
-    loop {
-        let answered = timeout(PROBE_EVERY, registry.ping()).await;
-        health.registry(matches!(answered, Ok(Ok(()))));
-        sleep(PROBE_EVERY).await;
     }
 }

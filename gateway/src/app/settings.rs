@@ -9,6 +9,7 @@ use super::{
     upstream::{Stated, Upstream},
 };
 use crate::{
+    backends::registry::Location,
     clock::Clock,
     config::{Authority, Config, ConfigError, ConfigFile},
     domain::{
@@ -27,6 +28,7 @@ pub struct Settings {
     pub(super) policy: Arc<Policy>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) authority: Upstream,
+    pub(super) registry: Location,
     pub(super) clock: Clock,
 }
 
@@ -58,7 +60,8 @@ impl Settings {
             return Err(file.refuse("operations", "address", why));
         }
         let authority = authority(&file, insecure_dev)?;
-        Ok(Self { config: file.config, onboarded, follower, policy, tls, authority, clock })
+        let registry = registry(&file, insecure_dev)?;
+        Ok(Self { config: file.config, onboarded, follower, policy, tls, authority, registry, clock })
     }
 
     /// Where it will listen.
@@ -110,6 +113,18 @@ impl Settings {
     pub fn policy_version(&self) -> &str {
         self.policy.version()
     }
+}
+
+/// Where links are kept. What passes to a server is nobody else's business, so it crosses no network in the clear.
+pub(super) fn registry(file: &ConfigFile, insecure_dev: bool) -> Result<Location, ConfigError> {
+    let registry = &file.config.registry;
+    let Some(url) = &registry.url else { return Ok(Location::File(registry.path.clone())) };
+    let password = registry.password_file.as_ref().map(std::fs::read_to_string).transpose();
+    let password = password
+        .map_err(|error| file.refuse("registry", "password_file", &format!("cannot be read: {error}")))?;
+    let connections = u32::try_from(registry.connections.get()).unwrap_or(u32::MAX);
+    let server = Location::server(url, password.as_deref().map(str::trim), connections, insecure_dev);
+    server.map_err(|why| file.refuse("registry", "url", why))
 }
 
 /// Whom facts come from.

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
-use super::{Running, Settings, StartError, onboard::Onboarded, running::probe};
+use super::{Running, Settings, StartError, onboard::Onboarded, upkeep::keys};
 use crate::{
     admission::quota::{DefaultRates, Quotas, Rate},
-    backends::{authority::Authority, sqlite::Registry},
+    backends::{
+        authority::Authority,
+        registry::{Kept, Registry},
+    },
     claim::Claims,
     config::Config,
     door::{Door, Limits},
@@ -19,8 +22,9 @@ use crate::{
     operations,
     reading::{self, Readers},
     resolve::{
-        Resolver, desk::Desk, facts::Freshness, levels::Levels, links::Links, lookups::Lookups, watch,
+        Resolver, coherence::Coherence, desk::Desk, facts::Freshness, levels::Levels, links::Links, lookups::Lookups, watch,
     },
+    retention::Retention,
     road::Road,
     roster::{InForce, Roster},
     transport::{self, Calls, Fleets, Inspections, Manners, PartnerApi, ReflectionError, ValidatorApi},
@@ -39,13 +43,15 @@ impl Settings {
     /// Looks at what starting would need, and opens nothing: folders and the key file.
     pub fn check(&self) -> Result<(), StartError> {
         let registry = &self.config.registry;
-        for path in [&registry.path, &registry.key_file] {
+        let database = registry.url.is_none().then_some(&registry.path);
+        for path in database.into_iter().chain([&registry.key_file]) {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             if folder.is_some_and(|folder| !folder.is_dir()) {
                 return Err(StartError::NoFolder(path.clone()));
             }
         }
-        if registry.key_file.exists() || registry.path.exists() { self.keys().map(drop) } else { Ok(()) }
+        let is_needed = registry.key_file.exists() || !self.registry.is_new();
+        if is_needed { self.keys().map(drop) } else { Ok(()) }
     }
 
     /// Opens the registry, starts listening, and serves until told to stop.
@@ -79,7 +85,6 @@ impl Settings {
             metrics: Arc::clone(&metrics),
         };
         let calls = self.wire(&parts, &health, &mut beside).await?;
-        beside.spawn(probe(Arc::clone(&registry), health.clone()));
         if let (Some(tls), Some(config)) = (&self.tls, &self.config.tls) {
             beside.spawn(Arc::clone(tls).follow(config.reload.get(), metrics.tls()));
         }
@@ -93,20 +98,13 @@ impl Settings {
         Ok(Running { address, operations, inspections, metrics, door, health, notice, beside, registry })
     }
 
-    /// A new registry gets a new key. An old one needs its own: a fresh key would leave every link unreadable.
     fn keys(&self) -> Result<Keyring, StartError> {
-        let registry = &self.config.registry;
-        match (registry.key_file.exists(), registry.path.exists()) {
-            (true, _) => Ok(Keyring::load(&registry.key_file)?),
-            (false, false) => Ok(Keyring::create(&registry.key_file)?),
-            (false, true) => Err(StartError::KeyMissing(registry.key_file.clone())),
-        }
+        keys(&self.config.registry.key_file, &self.registry)
     }
 
     async fn registry(&self, keys: &Arc<Keyring>) -> Result<Registry, StartError> {
-        let path = &self.config.registry.path;
-        let opened = Registry::open(path, Arc::clone(keys)).await;
-        opened.map_err(|source| StartError::Registry { path: path.clone(), source })
+        let opened = Registry::open(&self.registry, Arc::clone(keys)).await;
+        opened.map_err(|source| StartError::Registry { location: self.registry.clone(), source })
     }
 
     /// The partners it has read, each with its budgets and its reader.
@@ -140,12 +138,32 @@ impl Settings {
         let cap = authority.lookup_timeout.get();
         let calls = authority.concurrent_calls.get();
         let lookups = Lookups::start(client.clone(), Arc::clone(&desk), calls, cap, metrics.cache("facts"));
-        let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), metrics));
+        let store = &self.config.registry;
+        let stale_max = store.stale_links_max.get();
+        let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), stale_max, metrics));
+        let coherence = Coherence {
+            registry: Arc::clone(registry),
+            links: Arc::clone(&links),
+            desk: Arc::clone(&desk),
+            every: store.follow.get(),
+            asked: metrics.upstream("registry"),
+            health: health.clone(),
+        };
+        beside.spawn(coherence.follow());
+        let retention = Retention {
+            registry: Arc::clone(registry),
+            desk: Arc::clone(&desk),
+            clock: self.clock.clone(),
+            kept: self.kept(),
+            facts: self.config.retention.facts.signed(),
+            every: self.config.retention.every.get(),
+        };
+        beside.spawn(retention.keep());
         let resolver = Resolver {
             links: Arc::clone(&links),
             lookups: Arc::new(lookups),
             keys: Arc::clone(keys),
-            registry_cap: self.config.registry.timeout.get(),
+            registry_cap: store.timeout.get(),
             authority_cap: cap,
         };
         let road = Road {
@@ -169,6 +187,7 @@ impl Settings {
         let linking = Linking {
             registry: Arc::clone(registry),
             links,
+            desk: Arc::clone(&desk),
             authority: client.clone(),
             keys: Arc::clone(keys),
             clock: self.clock.clone(),
@@ -181,6 +200,17 @@ impl Settings {
             reflection: self.config.listen.reflection,
         };
         transport::calls(validators, partners, health, metrics, manners).await
+    }
+
+    fn kept(&self) -> Kept {
+        let kept = &self.config.retention;
+        Kept {
+            answers: kept.answers.get(),
+            lost_cards: kept.lost_cards.get(),
+            delegations: kept.delegations.get(),
+            batches: kept.batches.get(),
+            changes: kept.changes.get(),
+        }
     }
 
     fn limits(&self) -> Limits {

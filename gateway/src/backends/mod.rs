@@ -3,4 +3,4 @@
 pub mod authority;
 pub mod code_resolver;
 pub mod memory;
-pub mod sqlite;
+pub mod registry;

@@ -80,6 +80,7 @@ impl ConfigFile {
         });
         let given =
             optional.into_iter().flatten().chain([&mut registry.path, &mut registry.key_file]).chain(tls);
+        let given = given.chain(&mut registry.password_file);
         given.for_each(|path| *path = folder.join(&*path));
         Ok(Self { config, path: path.to_owned(), text })
     }

@@ -32,6 +32,8 @@ pub struct Config {
     #[serde(default)]
     pub registry: Registry,
     #[serde(default)]
+    pub retention: Retention,
+    #[serde(default)]
     pub partners: Partners,
     #[serde(default)]
     pub policy: Policy,
@@ -86,6 +88,9 @@ pub struct Authority {
     #[serde(default = "defaults::calls")]
     pub concurrent_calls: Positive<1024>,
 }
+
+/// In milliseconds.
+const HOUR: u64 = 3_600_000;
 
 mod defaults {
     use super::{Positive, Span};
@@ -166,8 +171,26 @@ section! {
     /// The registry of links.
     Registry {
         path: PathBuf = "ridegate.db".into(),
+        url: Option<String> = None,
+        password_file: Option<PathBuf> = None,
+        connections: Positive<1_000> = Positive::new(16),
         key_file: PathBuf = "ridegate.key".into(),
         timeout: Span<1, 10_000> = Span::millis(50),
+        follow: Span<10, 200> = Span::millis(100),
+        stale_links_max: Span<0, 86_400_000> = Span::millis(300_000),
+    }
+}
+
+section! {
+    /// How long is kept what is needed for a while only.
+    Retention {
+        every: Span<100, 86_400_000> = Span::millis(600_000),
+        facts: Span<60_000, 604_800_000> = Span::millis(24 * HOUR),
+        answers: Span<60_000, 2_592_000_000> = Span::millis(48 * HOUR),
+        delegations: Span<60_000, 604_800_000> = Span::millis(24 * HOUR),
+        lost_cards: Span<60_000, 31_536_000_000> = Span::millis(90 * 24 * HOUR),
+        batches: Span<60_000, 31_536_000_000> = Span::millis(30 * 24 * HOUR),
+        changes: Span<600_000, 604_800_000> = Span::millis(HOUR),
     }
 }
 

@@ -1,8 +1,21 @@
 //! What a link is, and what can become of a request for one.
 
 use jiff::Timestamp;
+use ridegate_adapters::{CardKind, Medium, PartnerId};
 
-use super::pseudonym::Pseudonym;
+use super::{facts::Subject, pseudonym::Pseudonym};
+
+/// Cards that one agent may do for others (D7).
+pub const AGENT_LIMIT: i64 = 5;
+
+/// The place a person has for a medium of which one may be linked at a time (D6); `None` if it is not counted.
+pub const fn place(medium: &Medium) -> Option<i64> {
+    match medium {
+        Medium::Card { kind: CardKind::YikatongCard, .. } => Some(1),
+        Medium::Card { kind: CardKind::YikatongNfc, .. } => Some(2),
+        Medium::Card { .. } | Medium::MotCode { .. } | Medium::AlipayCode { .. } | Medium::Online { .. } => None,
+    }
+}
 
 /// The rider's consent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,15 +28,19 @@ pub struct Consent {
     pub purpose: String,
 }
 
-/// What the registry stores: names and consent, no account.
+/// What is to be linked to one person, all or nothing.
 #[derive(Debug, Clone)]
 pub struct LinkOrder {
-    /// Links to make.
-    pub keys: Vec<Pseudonym>,
-    /// The consent they rest on.
+    /// Through whom.
+    pub partner: PartnerId,
+    /// What.
+    pub media: Vec<Medium>,
+    /// The consent that the links rest on.
     pub consent: Consent,
     /// Where it was given.
     pub channel: i32,
+    /// Who does it, if not the person (D7).
+    pub agent: Option<Subject>,
     /// The idempotency key's name.
     pub idempotency: Pseudonym,
     /// What was asked under it.
@@ -39,6 +56,10 @@ pub enum LinkOutcome {
     AlreadyLinked,
     /// These positions are linked to another person; nothing was changed.
     LinkedToSomeoneElse(Vec<usize>),
+    /// These positions are one too many of their kind for this person (D6); nothing was changed.
+    LimitReached(Vec<usize>),
+    /// The agent has done as many as may be (D7); nothing was changed.
+    AgentLimitReached,
     /// The authority does not know the authorization code.
     AuthorizationUnknown,
     /// The authorization code was used before.
@@ -54,6 +75,8 @@ impl LinkOutcome {
             Self::Linked => Some(1),
             Self::AlreadyLinked => Some(2),
             Self::LinkedToSomeoneElse(_)
+            | Self::LimitReached(_)
+            | Self::AgentLimitReached
             | Self::AuthorizationUnknown
             | Self::AuthorizationUsed
             | Self::KeyReused => None,
@@ -78,4 +101,15 @@ pub struct LinkRecord {
     pub channel: i32,
     /// The consent.
     pub consent: Consent,
+}
+
+/// What became of a card issued in place of a lost one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reissued {
+    /// It is linked to the holder of the lost one, now or by an earlier report.
+    Linked,
+    /// The other was not reported lost, was not linked then, or too long ago.
+    HolderUnknown,
+    /// It is linked to another person.
+    LinkedToSomeoneElse,
 }

@@ -1,5 +1,6 @@
 //! What a verdict is and how it is reached: pure, no I/O, no clock.
 
+pub mod batch;
 pub mod claim;
 pub mod counter;
 pub mod decide;

@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
@@ -128,6 +129,21 @@ impl Desk {
         }
     }
 
+    /// Nobody is linked to this subject any more, as far as is known here: its facts are kept no longer.
+    pub fn forget(&self, subject: &Subject) {
+        self.cache.remove(subject);
+    }
+
+    /// Nobody may be linked any more.
+    pub fn forget_all(&self) {
+        self.cache.clear();
+    }
+
+    /// Facts that were asked for before this are kept no longer. Tells how many.
+    pub fn forget_before(&self, at: Timestamp) -> usize {
+        self.cache.remove_before(at)
+    }
+
     /// Every change up to now has arrived.
     pub fn vouch(&self) {
         let mut state = self.state();
@@ -157,7 +173,7 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::SignedDuration;
 
     use super::*;
     use crate::domain::facts::HealthState;

@@ -136,6 +136,18 @@ impl FactsCache {
         }
     }
 
+    /// Forgets one subject.
+    pub fn remove(&self, subject: &Subject) {
+        self.0.remove(subject);
+    }
+
+    /// Forgets what was fetched before this; tells how many.
+    pub fn remove_before(&self, at: Timestamp) -> usize {
+        let before = self.0.len();
+        self.0.retain(|_, entry| entry.fetched_at >= at);
+        before.saturating_sub(self.0.len())
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         self.0.clear();

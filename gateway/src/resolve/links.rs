@@ -10,66 +10,117 @@ use quick_cache::sync::Cache;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    backends::sqlite::{Registry, RegistryError},
+    backends::registry::{Found, Registry, RegistryError},
     domain::{facts::Subject, pseudonym::Pseudonym},
     metrics::{CacheMetrics, Metrics, UpstreamMetrics},
 };
 
 const SHARDS: usize = 64;
+/// For so long after the change log was last followed to its end, what is remembered is taken for true.
+const FRESH: Duration = Duration::from_secs(1);
 
-/// Links of this process's registry. Every change goes through [`forget`](Self::forget), so what is remembered is
-/// what the registry holds; an account that is not linked is never remembered as such.
+/// Links of the registry. Whatever ends one goes through [`forget`](Self::forget): this process's own changes at once,
+/// those of others when the change log tells of them. An account that is not linked is never remembered as such.
 pub struct Links {
     registry: Arc<Registry>,
     known: Cache<Pseudonym, Subject>,
     /// Changes so far, so that a row read before a change is not remembered after it.
     changes: Vec<Mutex<u64>>,
+    /// When every change up to then had been heard of.
+    vouched: Mutex<Option<Instant>>,
+    stale_max: Duration,
     served: CacheMetrics,
     asked: UpstreamMetrics,
 }
 
+/// Whose account it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linked {
+    /// The person.
+    pub subject: Subject,
+    /// The registry does not answer, and this was so when it last did.
+    pub stale: bool,
+}
+
 impl Links {
-    /// Remembers up to `capacity` links.
-    pub fn new(registry: Arc<Registry>, capacity: usize, metrics: &Metrics) -> Self {
+    /// Remembers up to `capacity` links; while the registry does not answer for `stale_max` at most.
+    pub fn new(registry: Arc<Registry>, capacity: usize, stale_max: Duration, metrics: &Metrics) -> Self {
         let changes = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         let (served, asked) = (metrics.cache("links"), metrics.upstream("registry"));
-        Self { registry, known: Cache::new(capacity), changes, served, asked }
+        let vouched = Mutex::default();
+        Self { registry, known: Cache::new(capacity), changes, vouched, stale_max, served, asked }
     }
 
-    /// Whose account it is; `None` if it is not linked.
-    pub async fn find(&self, key: &Pseudonym, cap: Duration) -> Result<Option<Subject>, RegistryError> {
-        if let Some(subject) = self.known.get(key) {
-            self.served.hit();
-            return Ok(Some(subject));
+    /// Whose account it is that may have these names; `None` if it is not linked.
+    pub async fn find(&self, names: &[Pseudonym], cap: Duration) -> Result<Option<Linked>, RegistryError> {
+        let known = names.iter().find_map(|name| self.known.get(name));
+        let unheard = self.unheard();
+        if let Some(subject) = known.filter(|_| unheard.is_some_and(|unheard| unheard <= self.stale_max)) {
+            let stale = unheard.is_none_or(|unheard| unheard > FRESH);
+            if stale {
+                self.served.stale();
+            } else {
+                self.served.hit();
+            }
+            return Ok(Some(Linked { subject, stale }));
         }
         self.served.miss();
-        let (seen, began) = (*self.changes(key), Instant::now());
-        let found = timeout(cap, self.registry.find(key)).await.unwrap_or(Err(RegistryError::TimedOut));
+        let (seen, began) = (self.seen(names), Instant::now());
+        let found = timeout(cap, self.registry.find(names)).await.unwrap_or(Err(RegistryError::TimedOut));
         self.asked.asked("find", found.as_ref().err().map_or("ok", RegistryError::name), began);
-        let found = found?;
-        if let Some(subject) = &found {
-            self.remember(key, subject, seen);
-        }
-        Ok(found)
+        Ok(found?.map(|Found { name, subject }| {
+            if let Some((_, seen)) = seen.iter().find(|(known, _)| *known == name) {
+                self.remember(&name, &subject, *seen);
+            }
+            Linked { subject, stale: false }
+        }))
+    }
+
+    /// For how long no changes have been heard of; `None` if none ever were.
+    fn unheard(&self) -> Option<Duration> {
+        let vouched = *self.vouched.lock().unwrap_or_else(PoisonError::into_inner);
+        vouched.map(|at| at.elapsed())
+    }
+
+    fn seen(&self, names: &[Pseudonym]) -> Vec<(Pseudonym, u64)> {
+        names.iter().map(|name| (*name, *self.changes(name))).collect()
     }
 
     /// Remembers what the registry said when so many changes had been `seen`, unless there was one since.
-    fn remember(&self, key: &Pseudonym, subject: &Subject, seen: u64) {
-        let changes = self.changes(key);
+    fn remember(&self, name: &Pseudonym, subject: &Subject, seen: u64) {
+        let changes = self.changes(name);
         if *changes == seen {
-            self.known.insert(*key, subject.clone());
+            self.known.insert(*name, subject.clone());
         }
     }
 
-    /// The registry has just changed this link.
-    pub fn forget(&self, key: &Pseudonym) {
-        let mut changes = self.changes(key);
+    /// This link has ended, or may have. Tells whose it was, if that was remembered.
+    pub fn forget(&self, name: &Pseudonym) -> Option<Subject> {
+        let mut changes = self.changes(name);
         *changes += 1;
-        self.known.remove(key);
+        self.known.remove(name).map(|(_, subject)| subject)
     }
 
-    fn changes(&self, key: &Pseudonym) -> MutexGuard<'_, u64> {
-        let [first, ..] = key.0;
+    /// Every link has ended, or may have.
+    pub fn forget_all(&self) {
+        for changes in &self.changes {
+            *changes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        }
+        self.known.clear();
+    }
+
+    /// Every change before this moment was heard of.
+    pub fn vouch(&self, at: Instant) {
+        *self.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Whether every change before this moment was heard of.
+    pub fn is_vouched_since(&self, at: Instant) -> bool {
+        self.vouched.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|vouched| vouched >= at)
+    }
+
+    fn changes(&self, name: &Pseudonym) -> MutexGuard<'_, u64> {
+        let [first, ..] = name.0;
         let shard = usize::from(first) % self.changes.len();
         #[expect(clippy::indexing_slicing, reason = "a remainder by the length lies inside")]
         self.changes[shard].lock().unwrap_or_else(PoisonError::into_inner)
@@ -85,23 +136,47 @@ impl fmt::Debug for Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyring::Keyring;
+    use crate::{backends::registry::Location, keyring::Keyring};
 
-    const KEY: Pseudonym = Pseudonym([1; 32]);
+    const NAME: Pseudonym = Pseudonym([1; 32]);
+
+    async fn links() -> (tempfile::TempDir, Links) {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Arc::new(Keyring::new(&[7; 32]));
+        let file = Location::File(folder.path().join("ridegate.db"));
+        let registry = Registry::open(&file, keys).await.unwrap();
+        let links = Links::new(Arc::new(registry), 10, Duration::from_secs(300), &Metrics::default());
+        (folder, links)
+    }
 
     #[tokio::test]
     async fn a_row_read_before_a_change_is_not_remembered_after_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = Arc::new(Keyring::new(&[7; 32]));
-        let registry = Registry::open(&folder.path().join("ridegate.db"), keys).await.unwrap();
-        let links = Links::new(Arc::new(registry), 10, &Metrics::default());
+        let (_folder, links) = links().await;
         let subject = Subject::new("rider");
+        for forget in [(|links: &Links| drop(links.forget(&NAME))) as fn(&Links), Links::forget_all] {
+            let seen = *links.changes(&NAME);
+            links.remember(&NAME, &subject, seen);
+            assert!(links.known.get(&NAME).is_some(), "without a change it is");
+            forget(&links);
+            links.remember(&NAME, &subject, seen);
+            assert!(links.known.get(&NAME).is_none());
+        }
+    }
 
-        let seen = *links.changes(&KEY);
-        links.remember(&KEY, &subject, seen);
-        assert!(links.known.get(&KEY).is_some(), "without a change it is");
-        links.forget(&KEY);
-        links.remember(&KEY, &subject, seen);
-        assert!(links.known.get(&KEY).is_none());
+    #[tokio::test]
+    async fn what_nobody_vouches_for_serves_for_a_while_and_says_so() {
+        let (_folder, links) = links().await;
+        let subject = Subject::new("rider");
+        links.remember(&NAME, &subject, 0);
+        let find = || links.find(&[NAME], Duration::from_secs(5));
+        assert_eq!(find().await.unwrap(), None, "no change was ever heard of: the registry is asked");
+        let now = Instant::now();
+        let vouched = |ago| links.vouch(now.checked_sub(Duration::from_secs(ago)).unwrap());
+        vouched(0);
+        assert_eq!(find().await.unwrap(), Some(Linked { subject: subject.clone(), stale: false }));
+        vouched(2);
+        assert_eq!(find().await.unwrap(), Some(Linked { subject: subject.clone(), stale: true }));
+        vouched(301);
+        assert_eq!(find().await.unwrap(), None, "too long ago: the registry is asked");
     }
 }

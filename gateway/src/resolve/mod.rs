@@ -1,5 +1,6 @@
 //! Who is linked, and what the authority says of them: cache, registry, authority, in that order.
 
+pub mod coherence;
 pub mod desk;
 pub mod facts;
 pub mod levels;
@@ -21,7 +22,7 @@ use crate::{
         verdict::{Degraded, Finding, Verdict},
     },
     keyring::Keyring,
-    resolve::{facts::Known, links::Links, lookups::Lookups},
+    resolve::{facts::Known, links::{Linked, Links}, lookups::Lookups},
     stages::{Stage, Stages},
 };
 
@@ -60,19 +61,20 @@ impl Resolver {
     /// Finds what is known of the rider, inside the budget.
     pub async fn resolve(&self, fresh: &Fresh, budget: Budget, stages: &mut Stages) -> Resolution {
         let RideCode { partner, medium, .. } = fresh.code();
-        let key = self.keys.link_key(partner, medium);
-        let found = self.links.find(&key, budget.capped(self.registry_cap)).await;
+        let names = self.keys.link_names(partner, medium);
+        let found = self.links.find(&names, budget.capped(self.registry_cap)).await;
         stages.passed(Stage::Link);
-        let subject = match found {
-            Ok(Some(subject)) => subject,
+        let Linked { subject, stale } = match found {
+            Ok(Some(linked)) => linked,
             Ok(None) => return Found::NotLinked.into(),
             Err(_) => return Resolution { found: Found::Failed, degraded: Some(Degraded::Registry) },
         };
+        let registry = stale.then_some(Degraded::Registry);
         let known = self.lookups.find(&subject, budget.capped(self.authority_cap)).await;
         stages.passed(Stage::Facts);
         match known {
-            Known::Facts { facts, as_of } => Found::Facts { facts, as_of }.into(),
-            Known::NoRecord => Found::NoRecord.into(),
+            Known::Facts { facts, as_of } => Resolution { found: Found::Facts { facts, as_of }, degraded: registry },
+            Known::NoRecord => Resolution { found: Found::NoRecord, degraded: registry },
             Known::Stale { facts, as_of } => {
                 Resolution { found: Found::Facts { facts, as_of }, degraded: Some(Degraded::Authority) }
             }

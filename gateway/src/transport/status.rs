@@ -7,7 +7,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     admission::{FieldError, quota::OverQuota},
-    backends::sqlite::RegistryError,
+    backends::registry::RegistryError,
     linking::LinkingError,
 };
 
@@ -129,8 +129,7 @@ pub(super) fn linking(error: &LinkingError) -> Status {
                 details("REGISTRY_UNREADABLE"),
             );
         }
-        LinkingError::Registry(RegistryError::Unavailable(_) | RegistryError::TimedOut)
-        | LinkingError::Interrupted => "REGISTRY_UNAVAILABLE",
+        LinkingError::Registry(_) | LinkingError::Interrupted => "REGISTRY_UNAVAILABLE",
         LinkingError::Authority(_) => "AUTHORITY_UNAVAILABLE",
     };
     let mut details = details(reason);

@@ -1,5 +1,9 @@
 //! The health authority, over gRPC.
 
+mod consent;
+
+pub use consent::{Begun, Digits, Exchanged};
+
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
@@ -10,6 +14,7 @@ use tonic::{
     Code, Status, Streaming,
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt;
 
 use crate::{
     domain::facts::{Facts, HealthState, PopupNumber, Report, Subject, Test, TestResult},
@@ -39,17 +44,6 @@ pub enum AuthorityError {
     /// An answer against its contract.
     #[error("the health authority's answer breaks its contract: {0}")]
     WrongAnswer(&'static str),
-}
-
-/// What an authorization code came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exchanged {
-    /// The subject it stands for.
-    Subject(Subject),
-    /// No such code.
-    Unknown,
-    /// Used before, under another key.
-    Used,
 }
 
 /// Why a watch ended.
@@ -134,28 +128,6 @@ impl Authority {
         }
     }
 
-    /// Exchanges an authorization code for its subject. The same code with the same key gives the same again.
-    pub async fn exchange(&self, code: &str, idempotency_key: &str) -> Result<Exchanged, AuthorityError> {
-        let request = wire::ExchangeAuthorizationRequest {
-            authorization_code: code.to_owned(),
-            idempotency_key: idempotency_key.to_owned(),
-        };
-        let mut client = self.client.clone();
-        let read = |answer: wire::ExchangeAuthorizationResponse| {
-            if answer.subject.is_empty() {
-                Err(wrong("subject is empty"))
-            } else {
-                Ok(Exchanged::Subject(Subject::new(answer.subject)))
-            }
-        };
-        let answer = client.exchange_authorization(request);
-        match self.within("ExchangeAuthorization", self.exchange_timeout, answer, read).await {
-            Err(Failure::Status(Code::NotFound)) => Ok(Exchanged::Unknown),
-            Err(Failure::Status(Code::FailedPrecondition)) => Ok(Exchanged::Used),
-            other => other.map_err(Into::into),
-        }
-    }
-
     /// Makes a call that may take so long, reads its answer, and times it.
     async fn within<T, U>(
         &self,
@@ -170,12 +142,13 @@ impl Authority {
             Ok(Err(status)) if status.code() == Code::DeadlineExceeded => {
                 Err(Failure::Error(AuthorityError::TimedOut))
             }
+            Ok(Err(status)) if is_no_phone(&status) => Err(Failure::NoPhone),
             Ok(Err(status)) => Err(Failure::Status(status.code())),
             Err(_) => Err(Failure::Error(AuthorityError::TimedOut)),
         };
         let outcome = match &answer {
             Ok(_) => "ok",
-            Err(Failure::Status(Code::NotFound | Code::FailedPrecondition)) => "refused",
+            Err(Failure::NoPhone | Failure::Status(Code::NotFound | Code::FailedPrecondition)) => "refused",
             Err(Failure::Error(AuthorityError::TimedOut)) => "timed_out",
             Err(Failure::Error(AuthorityError::WrongAnswer(_))) => "wrong_answer",
             Err(Failure::Status(_) | Failure::Error(AuthorityError::Unavailable)) => "unavailable",
@@ -210,16 +183,23 @@ impl Changes {
 /// No answer. A status may still mean something, by the call.
 enum Failure {
     Status(Code),
+    NoPhone,
     Error(AuthorityError),
 }
 
 impl From<Failure> for AuthorityError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Status(_) => Self::Unavailable,
+            Failure::Status(_) | Failure::NoPhone => Self::Unavailable,
             Failure::Error(error) => error,
         }
     }
+}
+
+/// Of a delegation: no phone of the person is on record.
+fn is_no_phone(status: &Status) -> bool {
+    status.code() == Code::FailedPrecondition
+        && status.get_details_error_info().is_some_and(|info| info.reason == "NO_PHONE")
 }
 
 /// Each subject's own answer. One left out is not one of whom nothing is known: an answer cut short must send nobody

@@ -1,5 +1,12 @@
 //! What partners do: link a rider's accounts, withdraw a link, ask for one (D5).
 
+mod batch;
+mod cards;
+mod delegated;
+
+pub use batch::{BatchError, Stated};
+pub use delegated::{Confirmed, Started};
+
 use std::sync::Arc;
 
 use ridegate_adapters::{Medium, PartnerId};
@@ -9,16 +16,17 @@ use tokio::time::Instant;
 use crate::{
     backends::{
         authority::{Authority, AuthorityError, Exchanged},
-        sqlite::{Registry, RegistryError},
+        registry::{Registry, RegistryError},
     },
     clock::Clock,
     domain::{
+        facts::Subject,
         link::{Consent, LinkOrder, LinkOutcome, LinkRecord},
         pseudonym::Pseudonym,
     },
-    keyring::{Keyring, Use},
+    keyring::{Keyring, Use, account_parts},
     metrics::UpstreamMetrics,
-    resolve::links::Links,
+    resolve::{desk::Desk, links::Links},
 };
 
 /// A rider's accounts to be linked, in a shape that can be used.
@@ -81,6 +89,8 @@ pub struct Linking {
     pub registry: Arc<Registry>,
     /// What the verdict path remembers of them.
     pub links: Arc<Links>,
+    /// And of riders' facts.
+    pub desk: Arc<Desk>,
     /// Who exchanges authorization codes.
     pub authority: Authority,
     /// Names accounts.
@@ -95,30 +105,31 @@ impl Linking {
     /// Links a rider's accounts, all or none. A crash at any point loses nothing: the same request again finds the
     /// links made, or exchanges the same code under the same key for the same subject.
     pub async fn link(&self, request: LinkRequest) -> Result<LinkOutcome, LinkingError> {
-        let order = self.order(&request);
+        let order = self.order(&request, "link");
         if let Some(outcome) = self.timed("answered", self.registry.answered(&order)).await? {
             return Ok(outcome);
         }
-        // By its keyed name: keys of different partners must not meet at the authority, and what a partner puts into
-        // its keys is none of the authority's business.
-        let exchange_key = hex::encode(order.idempotency.0);
-        let subject =
-            match self.authority.exchange(request.authorization_code.expose(), &exchange_key).await? {
-                Exchanged::Subject(subject) => subject,
-                Exchanged::Unknown => return Ok(LinkOutcome::AuthorizationUnknown),
-                Exchanged::Used => return Ok(LinkOutcome::AuthorizationUsed),
-            };
-        let now = self.clock.now();
-        self.change("link", order.keys.clone(), async move |registry| {
-            registry.link(&order, &subject, now).await
-        })
-        .await
+        let exchange_key = exchange_key(&order);
+        match self.authority.exchange(request.authorization_code.expose(), &exchange_key).await? {
+            Exchanged::Subject(subject) => self.make(order, subject).await,
+            Exchanged::Unknown => Ok(LinkOutcome::AuthorizationUnknown),
+            Exchanged::Used => Ok(LinkOutcome::AuthorizationUsed),
+        }
     }
 
-    /// Withdraws a link; tells whether there was one. In force when this returns.
+    /// Makes the links of an order, in a task of its own: what was begun is not left to a caller that goes away.
+    async fn make(&self, order: LinkOrder, subject: Subject) -> Result<LinkOutcome, LinkingError> {
+        let (linking, now) = (self.clone(), self.clock.now());
+        spawned(async move { linking.timed("link", linking.registry.link(&order, &subject, now)).await }).await
+    }
+
+    /// Withdraws a link; tells whether there was one. In force when this returns. A card that another partner linked is
+    /// not this one's to withdraw.
     pub async fn unlink(&self, partner: &PartnerId, medium: &Medium) -> Result<bool, LinkingError> {
-        let key = self.keys.link_key(partner, medium);
-        self.change("unlink", vec![key], async move |registry| registry.unlink(&key).await).await
+        let (names, now) = (self.keys.link_names(partner, medium), self.clock.now());
+        let of = partner.clone();
+        let ended = async move |registry: Arc<Registry>| registry.unlink(&names, Some(&of), now).await;
+        self.end("unlink", self.keys.link_names(partner, medium), ended).await
     }
 
     /// The link of an account.
@@ -127,32 +138,33 @@ impl Linking {
         partner: &PartnerId,
         medium: &Medium,
     ) -> Result<Option<LinkRecord>, LinkingError> {
-        let key = self.keys.link_key(partner, medium);
-        Ok(self.timed("get", self.registry.get(&key)).await?)
+        let names = self.keys.link_names(partner, medium);
+        Ok(self.timed("get", self.registry.get(&names, partner.as_str())).await?)
     }
 
-    /// Changes the registry and then what is remembered of it, in a task of its own: a caller that goes away in
-    /// between must not leave the two apart.
-    async fn change<T, F>(
+    /// Ends links that may have these names, and then what is remembered of them, in a task of its own: a caller that
+    /// goes away in between must not leave the two apart. Tells whether there was one.
+    async fn end<F>(
         &self,
         call: &'static str,
-        keys: Vec<Pseudonym>,
+        names: Vec<Pseudonym>,
         work: impl FnOnce(Arc<Registry>) -> F,
-    ) -> Result<T, LinkingError>
+    ) -> Result<bool, LinkingError>
     where
-        F: Future<Output = Result<T, RegistryError>> + Send + 'static,
-        T: Send + 'static,
+        F: Future<Output = Result<Vec<Pseudonym>, RegistryError>> + Send + 'static,
     {
         let linking = self.clone();
         let work = work(Arc::clone(&self.registry));
-        let task = tokio::spawn(async move {
-            let done = linking.timed(call, work).await;
-            for key in &keys {
-                linking.links.forget(key);
+        spawned(async move {
+            let ended = linking.timed(call, work).await;
+            // Also where it failed: whether the change came true is not known then.
+            let known = ended.as_ref().map_or(&[][..], Vec::as_slice);
+            for subject in names.iter().chain(known).filter_map(|name| linking.links.forget(name)) {
+                linking.desk.forget(&subject);
             }
-            done
-        });
-        Ok(task.await.map_err(|_| LinkingError::Interrupted)??)
+            ended.map(|ended| !ended.is_empty())
+        })
+        .await
     }
 
     async fn timed<T>(
@@ -166,31 +178,44 @@ impl Linking {
         done
     }
 
-    fn order(&self, request: &LinkRequest) -> LinkOrder {
+    /// What a request asks for. Of requests for different things under one key each is another.
+    fn order(&self, request: &LinkRequest, what: &str) -> LinkOrder {
         let LinkRequest { partner, media, consent, channel, .. } = request;
-        let keys: Vec<_> = media.iter().map(|medium| self.keys.link_key(partner, medium)).collect();
         let granted_at = consent.granted_at.as_nanosecond().to_be_bytes();
         let channel_bytes = channel.to_be_bytes();
         let mut parts: Vec<&[u8]> = vec![
+            what.as_bytes(),
             request.authorization_code.expose().as_bytes(),
             consent.wording_version.as_bytes(),
             &granted_at,
             consent.purpose.as_bytes(),
             &channel_bytes,
         ];
-        parts.extend(keys.iter().map(|key| key.0.as_slice()));
-        let fingerprint = self.keys.pseudonym(Use::Idempotency, &parts);
+        parts.extend(media.iter().flat_map(|medium| account_parts(partner, medium)));
+        let idempotency = [partner.as_str().as_bytes(), request.idempotency_key.expose().as_bytes()];
         LinkOrder {
-            idempotency: self.keys.pseudonym(
-                Use::Idempotency,
-                &[partner.as_str().as_bytes(), request.idempotency_key.expose().as_bytes()],
-            ),
-            fingerprint,
-            keys,
+            partner: partner.clone(),
+            media: media.clone(),
             consent: consent.clone(),
             channel: *channel,
+            agent: None,
+            idempotency: self.keys.pseudonym(Use::Idempotency, &idempotency),
+            fingerprint: self.keys.pseudonym(Use::Idempotency, &parts),
         }
     }
+}
+
+/// By its keyed name: keys of different partners must not meet at the authority, and what a partner puts into its keys
+/// is none of the authority's business.
+fn exchange_key(order: &LinkOrder) -> String {
+    hex::encode(order.idempotency.0)
+}
+
+/// Goes on also where nobody waits any more.
+async fn spawned<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
+) -> Result<T, LinkingError> {
+    Ok(tokio::spawn(work).await.map_err(|_| LinkingError::Interrupted)??)
 }
 
 #[cfg(test)]

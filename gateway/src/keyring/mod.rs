@@ -1,6 +1,10 @@
 //! Keyed pseudonyms and sealing, so that what is stored tells nothing to who steals it (D33).
 
-use std::{fmt, fs, io, io::Write, path::Path, path::PathBuf};
+mod ring;
+
+pub use ring::{KeyError, Keyring};
+
+use std::fmt;
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
@@ -9,7 +13,6 @@ use chacha20poly1305::{
 use hmac::{Hmac, Mac};
 use rand::Rng;
 use ridegate_adapters::{Medium, PartnerId};
-use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 use thiserror::Error;
 
@@ -31,36 +34,27 @@ pub enum Use {
     Idempotency,
     /// A code that its partner has read.
     Reading,
+    /// A batch of a card company.
+    Batch,
+    /// A link for somebody else that was begun.
+    Delegation,
 }
 
-/// The gateway's keys, all derived from one secret.
-pub struct Keyring {
-    link: Hmac<Sha256>,
-    person: Hmac<Sha256>,
-    claim: Hmac<Sha256>,
-    idempotency: Hmac<Sha256>,
-    reading: Hmac<Sha256>,
+impl Use {
+    /// Its label: what its key is derived from.
+    const LABELS: [&'static str; 7] =
+        ["link", "person", "claim", "idempotency", "reading", "batch", "delegation"];
+}
+
+/// A key's number: rows of the registry say under which they were written.
+pub type KeyId = i64;
+
+/// One secret, and the keys derived from it.
+pub struct Key {
+    id: KeyId,
+    names: [Hmac<Sha256>; Use::LABELS.len()],
     seal: XChaCha20Poly1305,
     check: Pseudonym,
-}
-
-/// A key file that cannot be used, or sealed bytes that cannot be opened.
-#[derive(Debug, Error)]
-pub enum KeyError {
-    /// The file cannot be read or written.
-    #[error("key file {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It holds something else.
-    #[error("key file {path}: expected 64 hexadecimal digits (32 bytes)")]
-    Form {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// Sealed bytes that were changed, or sealed for something else or under another key.
@@ -68,71 +62,46 @@ pub enum KeyError {
 #[error("sealed under another key, or damaged")]
 pub struct Unsealable;
 
-impl Keyring {
-    /// Reads the secret from a file: 64 hexadecimal digits.
-    pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let io = |source| KeyError::Io { path: path.to_owned(), source };
-        let text: SecretBox<str> = SecretBox::new(fs::read_to_string(path).map_err(io)?.into_boxed_str());
-        let mut secret = SecretBox::new(Box::new([0; KEY_LEN]));
-        hex::decode_to_slice(
-            text.expose_secret().trim(),
-            secrecy::ExposeSecretMut::expose_secret_mut(&mut secret),
-        )
-        .map_err(|_| KeyError::Form { path: path.to_owned() })?;
-        Ok(Self::new(secret.expose_secret()))
-    }
+/// What tells one account from every other: the parts of its name. Partner, kind, issuer, account; the issuer is empty
+/// where the partner is the issuer, the partner is empty for a card, which is the same whoever links it.
+pub(crate) fn account_parts<'a>(partner: &'a PartnerId, medium: &'a Medium) -> [&'a [u8]; 4] {
+    let partner = if matches!(medium, Medium::Card { .. }) { "" } else { partner.as_str() };
+    [
+        partner.as_bytes(),
+        medium.kind().as_bytes(),
+        medium.issuer_bytes(),
+        medium.account().expose().as_bytes(),
+    ]
+}
 
-    /// Writes a new secret to a file that must not exist, readable by its owner only, and loads it.
-    pub fn create(path: &Path) -> Result<Self, KeyError> {
-        let io = |source| KeyError::Io { path: path.to_owned(), source };
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut secret = [0; KEY_LEN];
-        rand::rng().fill_bytes(&mut secret);
-        let mut file = options.open(path).map_err(io)?;
-        writeln!(file, "{}", hex::encode(secret)).and_then(|()| file.sync_all()).map_err(io)?;
-        Ok(Self::new(&secret))
-    }
-
+impl Key {
     /// Derives every key from one secret.
-    pub fn new(secret: &[u8; KEY_LEN]) -> Self {
+    pub fn new(id: KeyId, secret: &[u8; KEY_LEN]) -> Self {
         let root = mac(secret);
         let derive = |label: &str| -> [u8; KEY_LEN] { finish(root.clone(), &[label.as_bytes()]).0 };
         Self {
-            link: mac(&derive("link")),
-            person: mac(&derive("person")),
-            claim: mac(&derive("claim")),
-            idempotency: mac(&derive("idempotency")),
-            reading: mac(&derive("reading")),
+            id,
+            names: Use::LABELS.map(|label| mac(&derive(label))),
             seal: XChaCha20Poly1305::new(&derive("seal").into()),
             check: Pseudonym(derive("check")),
         }
     }
 
+    /// Its number.
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
     /// A name for these parts. Each part's length counts, so that moving a byte from one to the next makes another
     /// name.
     pub fn pseudonym(&self, purpose: Use, parts: &[&[u8]]) -> Pseudonym {
-        let mac = match purpose {
-            Use::Link => &self.link,
-            Use::Person => &self.person,
-            Use::Claim => &self.claim,
-            Use::Idempotency => &self.idempotency,
-            Use::Reading => &self.reading,
-        };
-        finish(mac.clone(), parts)
+        #[expect(clippy::indexing_slicing, reason = "there is a key for every use")]
+        finish(self.names[purpose as usize].clone(), parts)
     }
 
-    /// A link's key: (partner, kind, issuer, account). The issuer is empty where the partner is the issuer.
+    /// A link's key: (partner, kind, issuer, account).
     pub fn link_key(&self, partner: &PartnerId, medium: &Medium) -> Pseudonym {
-        let parts: [&[u8]; 4] = [
-            partner.as_str().as_bytes(),
-            medium.kind().as_bytes(),
-            medium.issuer_bytes(),
-            medium.account().expose().as_bytes(),
-        ];
-        self.pseudonym(Use::Link, &parts)
+        self.pseudonym(Use::Link, &account_parts(partner, medium))
     }
 
     /// Tells whether a store was written under this secret, without telling the secret.
@@ -157,9 +126,9 @@ impl Keyring {
     }
 }
 
-impl fmt::Debug for Keyring {
+impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keyring(…)")
+        write!(f, "Key({}, …)", self.id)
     }
 }
 
@@ -183,7 +152,7 @@ fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> Pseudonym {
 
 #[cfg(test)]
 mod tests {
-    use ridegate_adapters::Account;
+    use ridegate_adapters::{Account, CardKind};
 
     use super::*;
 
@@ -191,31 +160,31 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_only_in_its_place_and_whole() {
-        let keys = Keyring::new(&[1; 32]);
+        let keys = Key::new(1, &[1; 32]);
         let sealed = keys.seal(b"subject", &PLACE).unwrap();
         assert!(!sealed.windows(7).any(|window| window == b"subject"));
         assert_eq!(keys.open(&sealed, &PLACE).unwrap(), b"subject");
 
         assert!(keys.open(&sealed, &Pseudonym([8; 32])).is_err(), "moved to another row");
-        assert!(Keyring::new(&[2; 32]).open(&sealed, &PLACE).is_err(), "another key");
+        assert!(Key::new(1, &[2; 32]).open(&sealed, &PLACE).is_err(), "another key");
         assert!(keys.open(&sealed[..sealed.len() - 1], &PLACE).is_err(), "cut");
         assert!(keys.open(&[], &PLACE).is_err(), "empty");
     }
 
     #[test]
     fn names_depend_on_key_use_and_every_part() {
-        let keys = Keyring::new(&[1; 32]);
+        let keys = Key::new(1, &[1; 32]);
         let name = keys.pseudonym(Use::Link, &[b"ab", b"c"]);
-        assert_eq!(name, Keyring::new(&[1; 32]).pseudonym(Use::Link, &[b"ab", b"c"]));
+        assert_eq!(name, Key::new(1, &[1; 32]).pseudonym(Use::Link, &[b"ab", b"c"]));
         assert_ne!(name, keys.pseudonym(Use::Link, &[b"a", b"bc"]));
         assert_ne!(name, keys.pseudonym(Use::Person, &[b"ab", b"c"]));
-        assert_ne!(name, Keyring::new(&[2; 32]).pseudonym(Use::Link, &[b"ab", b"c"]));
+        assert_ne!(name, Key::new(1, &[2; 32]).pseudonym(Use::Link, &[b"ab", b"c"]));
     }
 
     /// What is in registries was written under these names.
     #[test]
     fn a_links_name_is_made_of_partner_kind_issuer_and_account() {
-        let keys = Keyring::new(&[1; 32]);
+        let keys = Key::new(1, &[1; 32]);
         let partner = PartnerId::new("alipay").unwrap();
         let account = || Account::new("2088000000000001");
         let mot = Medium::MotCode { issuer: "50023301".parse().unwrap(), account: account() };
@@ -225,29 +194,16 @@ mod tests {
         };
         assert_eq!(keys.link_key(&partner, &mot), of_parts(b"mot", &[0x50, 0x02, 0x33, 0x01]));
         assert_eq!(keys.link_key(&partner, &own), of_parts(b"alipay", b""));
-        assert_ne!(keys.link_key(&partner, &own), keys.link_key(&PartnerId::new("x").unwrap(), &own));
-    }
+        let another = PartnerId::new("x").unwrap();
+        assert_ne!(keys.link_key(&partner, &own), keys.link_key(&another, &own));
 
-    #[test]
-    fn a_key_file_is_private_and_never_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ridegate.key");
-        let created = Keyring::create(&path).unwrap();
-        assert_eq!(created.check_value(), Keyring::load(&path).unwrap().check_value());
-        assert!(Keyring::create(&path).is_err());
-        #[cfg(unix)]
-        assert_eq!(
-            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777,
-            0o600
-        );
-    }
-
-    #[test]
-    fn a_key_file_that_holds_something_else_is_refused_without_repeating_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ridegate.key");
-        fs::write(&path, "hunter2").unwrap();
-        let error = Keyring::load(&path).unwrap_err().to_string();
-        assert!(error.contains("64 hexadecimal digits") && !error.contains("hunter2"), "{error}");
+        let card = Medium::Card {
+            kind: CardKind::TUnionCard,
+            issuer: "50023301".parse().unwrap(),
+            number: Account::new("3104"),
+        };
+        let name = keys.pseudonym(Use::Link, &[b"", b"t-union-card", &[0x50, 0x02, 0x33, 0x01], b"3104"]);
+        assert_eq!(keys.link_key(&partner, &card), name);
+        assert_eq!(keys.link_key(&another, &card), name, "a card is the same whoever links it");
     }
 }

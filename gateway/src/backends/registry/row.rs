@@ -1,0 +1,64 @@
+//! Reading rows.
+
+use jiff::Timestamp;
+use sqlx::{Any, AssertSqlSafe, Executor, Row, any::AnyRow};
+
+use super::RegistryError;
+use crate::domain::{
+    link::{Consent, LinkRecord},
+    pseudonym::Pseudonym,
+};
+
+/// The row of `link` that has one of these names and is not a lost card's.
+pub(super) async fn by_names<'c>(
+    columns: &'static str,
+    names: &[Pseudonym],
+    at: impl Executor<'c, Database = Any>,
+) -> Result<Option<AnyRow>, RegistryError> {
+    let statement = format!("{columns} WHERE key IN {} AND lost_at IS NULL", places(1, names.len()));
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for name in names {
+        query = query.bind(bytes(name));
+    }
+    Ok(query.fetch_optional(at).await?)
+}
+
+/// `($3, $4)`: so many places for values, from this one on.
+pub(super) fn places(first: usize, many: usize) -> String {
+    let places: Vec<_> = (first..first + many).map(|place| format!("${place}")).collect();
+    format!("({})", places.join(", "))
+}
+
+pub(super) fn bytes(name: &Pseudonym) -> Vec<u8> {
+    name.0.to_vec()
+}
+
+pub(super) fn pseudonym(row: &AnyRow, column: &'static str) -> Result<Pseudonym, RegistryError> {
+    let bytes: Vec<u8> = row.try_get(column)?;
+    bytes.try_into().map(Pseudonym).map_err(|_| RegistryError::Unreadable(column))
+}
+
+pub(super) fn time(row: &AnyRow, column: &'static str) -> Result<Timestamp, RegistryError> {
+    Timestamp::from_millisecond(row.try_get(column)?).map_err(|_| RegistryError::Unreadable(column))
+}
+
+/// Whether a link is this partner's. Of the first databases' links the name alone tells, and whoever knows it is.
+pub(super) fn is_of(stored: &str, partner: &str) -> bool {
+    stored.is_empty() || stored == partner
+}
+
+pub(super) fn record(row: &AnyRow) -> Result<LinkRecord, RegistryError> {
+    Ok(LinkRecord {
+        linked_at: time(row, "linked_at")?,
+        channel: row.try_get::<i64, _>("channel")?.try_into().map_err(|_| RegistryError::Unreadable("channel"))?,
+        consent: consent(row)?,
+    })
+}
+
+pub(super) fn consent(row: &AnyRow) -> Result<Consent, RegistryError> {
+    Ok(Consent {
+        wording_version: row.try_get("consent_wording")?,
+        granted_at: time(row, "consent_at")?,
+        purpose: row.try_get("consent_purpose")?,
+    })
+}
