@@ -1,6 +1,11 @@
-//! Cards that riders tap (D2).
+//! Cards that riders tap (D2), and media that are not accepted (D3).
+
+mod issuing;
 
 use serde::Deserialize;
+
+pub use issuing::CardIssuing;
+pub(crate) use issuing::check;
 
 /// Kinds of cards that get a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -52,4 +57,23 @@ impl CardKind {
     pub const fn is_one_per_person(self) -> bool {
         matches!(self, Self::YikatongCard | Self::YikatongNfc)
     }
+}
+
+/// Media that are not accepted, each with its own clear answer (D3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusedMedium {
+    /// A UnionPay bank card.
+    UnionpayBankCard,
+    /// A digital-RMB wearable.
+    DigitalRmbWearable,
+    /// Alipay's prepaid electronic single ticket.
+    AlipayPrepaidTicket,
+    /// An air-rail through ticket.
+    AirRailTicket,
+}
+
+impl RefusedMedium {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::UnionpayBankCard, Self::DigitalRmbWearable, Self::AlipayPrepaidTicket, Self::AirRailTicket];
 }

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod alipay;
+mod app_version;
 mod bcd;
 mod card;
 mod code;
@@ -42,8 +43,9 @@ mod shipped;
 pub mod sm2;
 pub mod unionpay_token;
 
+pub use app_version::{AppVersion, MinAppVersions, Os};
 pub use bcd::Bcd8;
-pub use card::CardKind;
+pub use card::{CardIssuing, CardKind, RefusedMedium};
 pub use code::{Account, CodeId, IssuerName, Medium, RideCode, UnixSeconds};
 pub use error::{CodeError, Distrust, Signer};
 pub use explain::{About, Check, Field, masked};

@@ -6,8 +6,9 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    Bcd8, Mark, PartnerId,
+    Account, AppVersion, Bcd8, CardKind, Mark, Medium, MinAppVersions, Os, PartnerId,
     alipay::{AlipayIssuing, Prefix},
+    card::{self, CardIssuing},
     emv_cpm::CpmIssuing,
     opaque::OpaqueIssuing,
     prompts::{Prompts, Words},
@@ -46,6 +47,12 @@ pub struct Profile {
     pub opaque: Vec<OpaqueIssuing>,
     /// Where it reads the codes that only it can read.
     pub resolver: Option<ResolverProfile>,
+    /// The cards that its riders link, and those that it issues.
+    #[serde(default)]
+    pub cards: Vec<CardIssuing>,
+    /// The first versions of its app that may link Yikatong cards (D10).
+    #[serde(default)]
+    pub min_app_version: MinAppVersions,
     /// Its budgets, where they differ from the gateway's defaults.
     #[serde(default)]
     pub quota: QuotaProfile,
@@ -100,9 +107,11 @@ pub enum ProfileError {
     /// Not TOML, a key unknown or missing, or a value that cannot be.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
-    /// No format, so no code could ever be its own.
-    #[error("no format: a partner needs [[mot]], [alipay], [emv-cpm], [unionpay-token] or [[opaque]]")]
-    NoFormat,
+    /// No format and no cards, so nothing could ever be its own.
+    #[error(
+        "no medium: a partner needs [[mot]], [alipay], [emv-cpm], [unionpay-token], [[opaque]] or [[cards]]"
+    )]
+    NoMedium,
     /// A list without which every code would be refused.
     #[error("{0} is empty: list what is onboarded")]
     Empty(&'static str),
@@ -139,8 +148,9 @@ impl Profile {
     }
 
     fn check(&self) -> Result<(), ProfileError> {
-        if self.mot.is_empty() && self.alipay.is_none() && self.online_format().is_none() {
-            return Err(ProfileError::NoFormat);
+        let shows_codes = !self.mot.is_empty() || self.alipay.is_some() || self.is_online();
+        if !shows_codes && self.cards.is_empty() {
+            return Err(ProfileError::NoMedium);
         }
         let cpm = self.emv_cpm.as_ref();
         let token = self.unionpay_token.as_ref();
@@ -180,11 +190,24 @@ impl Profile {
         let aids = cpm.clone().flat_map(|cpm| &cpm.aids).map(ToString::to_string);
         let iins = cpm.flat_map(|cpm| &cpm.iins).map(ToString::to_string);
         let tokens = self.unionpay_token.iter().flat_map(|token| &token.iins).map(ToString::to_string);
+        let cards = self.cards.iter().flat_map(|cards| {
+            let named = |issuer: String| {
+                format!(
+                    "{} of {issuer} with {} digits and prefix \"{}\"",
+                    cards.kind.name(),
+                    cards.digits,
+                    cards.prefix
+                )
+            };
+            let anybody = cards.issuers.is_empty().then(|| "any issuer".to_owned());
+            cards.issuers.iter().map(ToString::to_string).chain(anybody).map(named)
+        });
         let found = twice(mot).map(|twice| ("mot", twice));
         found
             .or(twice(aids).map(|twice| ("emv-cpm.aids", twice)))
             .or(twice(iins).map(|twice| ("emv-cpm.iins", twice)))
             .or(twice(tokens).map(|twice| ("unionpay-token.iins", twice)))
+            .or(twice(cards).map(|twice| ("cards", twice)))
     }
 
     /// A format whose codes only the partner can read, if it has one.
@@ -216,6 +239,41 @@ impl Profile {
     /// Whether it shows codes of this card issuer on any platform.
     pub fn issues_mot(&self, issuer: Bcd8) -> bool {
         self.mot.iter().any(|issuing| issuing.issuer == issuer)
+    }
+
+    /// A card as a rider or a clerk types it in (D11). Which part does not fit, `kind`, `issuer` or `account`, and what
+    /// it must be, if one does not.
+    pub fn card(
+        &self,
+        kind: CardKind,
+        issuer: &str,
+        number: &str,
+    ) -> Result<Medium, (&'static str, &'static str)> {
+        if !self.links_card(kind) {
+            return Err(("kind", "must be one that this partner shows or links"));
+        }
+        let issuer: Bcd8 = issuer.parse().map_err(|_| ("issuer", "must be 8 digits"))?;
+        let sections = self.cards.iter().filter(|cards| cards.kind == kind && cards.is_of(issuer));
+        if sections.clone().next().is_none() {
+            return Err(("issuer", "must be one whose cards this partner links"));
+        }
+        card::check(sections, number).map_err(|rule| ("account", rule))?;
+        Ok(Medium::Card { kind, issuer, number: Account::new(number) })
+    }
+
+    /// Whether its riders link cards of this kind.
+    pub fn links_card(&self, kind: CardKind) -> bool {
+        self.cards.iter().any(|cards| cards.kind == kind)
+    }
+
+    /// Whether it is the card company of cards of this kind (D9).
+    pub fn issues_card(&self, kind: CardKind) -> bool {
+        self.cards.iter().any(|cards| cards.kind == kind && cards.issues)
+    }
+
+    /// The first version of its app that may link Yikatong cards on this operating system (D10); `None` if every may.
+    pub const fn min_app_version(&self, os: Os) -> Option<AppVersion> {
+        self.min_app_version.on(os)
     }
 }
 

@@ -58,6 +58,7 @@ impl Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{CardKind, Os};
 
     #[test]
     fn what_ships_loads_and_says_that_it_is_for_tests() {
@@ -65,5 +66,27 @@ mod tests {
         assert_eq!(partners.iter().count(), 11);
         assert!(partners.iter().all(|profile| profile.test));
         assert!(partners.has_test_keys());
+    }
+
+    /// D2, D8, D9, D10.
+    #[test]
+    fn every_kind_of_card_is_linked_by_somebody_and_beijings_are_yikatongs() {
+        let partners = Partners::shipped().unwrap();
+        for kind in CardKind::ALL {
+            let link: Vec<_> = partners.iter().filter(|profile| profile.links_card(kind)).collect();
+            let issue: Vec<_> = link
+                .iter()
+                .filter(|profile| profile.issues_card(kind))
+                .map(|profile| profile.id.as_str())
+                .collect();
+            let company: &[&str] = if kind == CardKind::TUnionCard { &[] } else { &["yikatong"] };
+            assert_eq!(issue, company, "{kind:?}");
+            assert_eq!(link.len(), if kind.is_concession() { 1 } else { 3 }, "{kind:?}");
+        }
+        for profile in partners.iter().filter(|profile| profile.links_card(CardKind::YikatongCard)) {
+            let minimum = [Os::HarmonyOs, Os::Android, Os::Ios]
+                .map(|os| profile.min_app_version(os).unwrap().to_string());
+            assert_eq!(minimum, ["5.4.2.0", "5.4.2.0", "5.3.2.1"], "{}", profile.id);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write, fs, path::Path};
 
 use anyhow::{Context, Result};
 use rand_chacha::ChaCha20Rng;
-use ridegate_adapters::{Iin, Mark, MotIssuing, Profile};
+use ridegate_adapters::{CardIssuing, Iin, Mark, MotIssuing, Os, Profile};
 use ridegate_proto::partner::v1::{Medium, MediumKind};
 
 use crate::{
@@ -143,8 +143,24 @@ impl Trust {
             let resolver = self.resolvers.get(id.as_str()).map_or(NOWHERE, String::as_str);
             write!(text, "[resolver]\n{resolver}")?;
         }
+        card_sections(profile, &mut text)?;
         Ok(text)
     }
+}
+
+fn card_sections(profile: &Profile, text: &mut String) -> Result<()> {
+    for CardIssuing { kind, issuers, digits, prefix, luhn, issues, .. } in &profile.cards {
+        let (kind, issuers) = (kind.name(), issuers.iter().map(ToString::to_string).collect::<Vec<_>>());
+        write!(text, "[[cards]]\nkind = \"{kind}\"\nissuers = {issuers:?}\ndigits = {digits}\n")?;
+        write!(text, "prefix = \"{prefix}\"\nluhn = {luhn}\nissues = {issues}\n")?;
+    }
+    text.push_str("[min_app_version]\n");
+    for (name, os) in [("harmonyos", Os::HarmonyOs), ("android", Os::Android), ("ios", Os::Ios)] {
+        if let Some(version) = profile.min_app_version(os) {
+            writeln!(text, "{name} = \"{version}\"")?;
+        }
+    }
+    Ok(())
 }
 
 fn online_sections(profile: &Profile, text: &mut String) -> Result<()> {

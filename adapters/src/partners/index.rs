@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::PartnerConflict;
 use crate::{
-    Bcd8, Iin, Mark, PartnerId, Profile,
+    Bcd8, CardKind, Iin, Mark, PartnerId, Profile,
     alipay::{AlipayIssuing, Prefix},
     emv_cpm::AidPrefix,
 };
@@ -21,6 +21,8 @@ pub(super) struct Index {
     cpm: HashMap<Box<str>, Vec<(AidPrefix, usize)>>,
     /// By IIN.
     tokens: HashMap<Box<str>, usize>,
+    /// Card companies.
+    cards: HashMap<(CardKind, Bcd8), usize>,
 }
 
 /// What a profile claims that one before it does: whose it was, and what.
@@ -45,7 +47,8 @@ impl Index {
     fn add(&mut self, profile: &Profile, position: usize) -> Result<(), Clash> {
         self.add_mot(profile, position)?;
         self.add_marks(profile, position)?;
-        self.add_iins(profile, position)
+        self.add_iins(profile, position)?;
+        self.add_issued(profile, position)
     }
 
     fn add_mot(&mut self, profile: &Profile, position: usize) -> Result<(), Clash> {
@@ -83,6 +86,19 @@ impl Index {
         for iin in profile.unionpay_token.iter().flat_map(|token| &token.iins) {
             if let Some(first) = self.tokens.insert(iin.as_str().into(), position) {
                 return Err((first, format!("tokens with IIN {iin}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose cards they are; who only links them claims nothing. A partner may issue numbers of several lengths.
+    fn add_issued(&mut self, profile: &Profile, position: usize) -> Result<(), Clash> {
+        for cards in profile.cards.iter().filter(|cards| cards.issues) {
+            for issuer in &cards.issuers {
+                let first = *self.cards.entry((cards.kind, *issuer)).or_insert(position);
+                if first != position {
+                    return Err((first, format!("to issue {} with issuer {issuer}", cards.kind.name())));
+                }
             }
         }
         Ok(())
@@ -126,6 +142,10 @@ impl Index {
             let claimed = self.cpm.get(iin)?;
             claimed.iter().find(|(prefix, _)| prefix.begins(aid)).map(|(_, at)| *at)
         })
+    }
+
+    pub(super) fn card(&self, kind: CardKind, issuer: Bcd8) -> Option<usize> {
+        self.cards.get(&(kind, issuer)).copied()
     }
 
     pub(super) fn token(&self, token: &[u8]) -> Option<usize> {

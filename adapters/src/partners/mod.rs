@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use self::index::Index;
 use crate::{
-    About, Bcd8, CodeError, FORMATS, Field, Format, IssuerMemory, Mark, MotTrust, Opened, PartnerId, Profile,
-    UnixSeconds, alipay::Prefix,
+    About, Bcd8, CardKind, CodeError, FORMATS, Field, Format, IssuerMemory, Mark, MotTrust, Opened,
+    PartnerId, Profile, UnixSeconds, alipay::Prefix,
 };
 
 /// The partners of one gateway, free of conflicts.
@@ -70,6 +70,11 @@ impl Partners {
                 Some(Recognised { format: *format, partner, partners: self, payload })
             })
             .ok_or(CodeError::Unrecognized)
+    }
+
+    /// The card company that issues cards of this kind under this number (D9).
+    pub fn card_company(&self, kind: CardKind, issuer: Bcd8) -> Option<&Arc<Profile>> {
+        self.profiles.get(self.index.card(kind, issuer)?)
     }
 
     pub(crate) fn by_mot(&self, platform: Bcd8, issuer: Bcd8) -> Option<&Profile> {

@@ -133,3 +133,40 @@ fn profiles_with_the_same_iin_are_refused_and_a_longer_one_is_another() {
     assert_eq!(of(&[0xa0, 0, 0, 0, 4], b"52"), None);
     assert_eq!(of(&[0xa0, 0, 0, 0, 5], b"62"), None);
 }
+
+fn with_cards(id: &str, sections: &str) -> Profile {
+    Profile::from_toml(&format!(
+        "id = '{id}'\nname = {{ zh = '某', en = 'X' }}\ncity = 'X'\nkind = 'card'\n{sections}"
+    ))
+    .unwrap()
+}
+
+#[test]
+fn a_card_has_one_company_and_any_number_of_partners_who_link_it() {
+    let cards = |kind: &str, issuers: &str, issues: bool| {
+        format!("[[cards]]\nkind = '{kind}'\nissuers = [{issuers}]\ndigits = 16\nissues = {issues}\n")
+    };
+    let senior = |id, issues| with_cards(id, &cards("senior-card", "'00000001', '00000002'", issues));
+    let other = || with_cards("c", &cards("senior-card", "'00000003', '00000002'", true));
+    assert_eq!(
+        conflict(vec![senior("a", true), profile("b", "00000001"), other()]),
+        "a and c both claim to issue senior-card with issuer 00000002"
+    );
+    let lengths = cards("senior-card", "'00000009'", true)
+        + &cards("senior-card", "'00000009'", true).replace("16", "18");
+    let apart = vec![
+        senior("a", false),
+        other(),
+        senior("d", false),
+        with_cards("e", &cards("yikatong-card", "'00000002'", true)),
+        with_cards("f", &lengths),
+    ];
+    let partners = Partners::new(apart, MotTrust::default()).unwrap();
+    let company = |kind, issuer: &str| {
+        partners.card_company(kind, issuer.parse().unwrap()).map(|profile| profile.id.as_str())
+    };
+    assert_eq!(company(CardKind::SeniorCard, "00000002"), Some("c"));
+    assert_eq!(company(CardKind::YikatongCard, "00000002"), Some("e"));
+    assert_eq!(company(CardKind::SeniorCard, "00000009"), Some("f"));
+    assert_eq!(company(CardKind::SeniorCard, "00000001"), None, "who links a card does not issue it");
+}

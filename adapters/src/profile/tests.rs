@@ -110,9 +110,9 @@ fn alipay_values_that_cannot_be_are_refused_with_what_is_allowed() {
 }
 
 #[test]
-fn a_partner_without_a_format_is_refused() {
+fn a_partner_without_a_format_and_without_cards_is_refused() {
     let head = GOOD.split("[[mot]]").next().unwrap();
-    assert!(matches!(Profile::from_toml(head), Err(ProfileError::NoFormat)));
+    assert!(matches!(Profile::from_toml(head), Err(ProfileError::NoMedium)));
 }
 
 const ONLINE: &str = r#"
@@ -215,6 +215,121 @@ fn who_alone_can_read_a_code_must_be_asked_and_nobody_else() {
     assert!(idle.contains("[resolver] is never asked"), "{idle}");
 }
 
+const CARDS: &str = r#"
+    [[cards]]
+    kind = "yikatong-card"
+    issuers = ["01001000", "01001001"]
+    digits = 16
+    issues = true
+    [[cards]]
+    kind = "t-union-card"
+    digits = 19
+    prefix = "31"
+    luhn = true
+    [min_app_version]
+    harmonyos = "5.4.2.0"
+    ios = "5.3.2.1"
+"#;
+
+#[test]
+fn a_partner_may_have_cards_and_nothing_else() {
+    let profile = with(CARDS).unwrap();
+    let of = |kind| (profile.links_card(kind), profile.issues_card(kind));
+    assert_eq!(of(CardKind::YikatongCard), (true, true));
+    assert_eq!(of(CardKind::TUnionCard), (true, false));
+    assert_eq!(of(CardKind::YikatongNfc), (false, false));
+    let minimum = |os| profile.min_app_version(os).map(|version| version.to_string());
+    assert_eq!(minimum(Os::HarmonyOs).as_deref(), Some("5.4.2.0"));
+    assert_eq!(minimum(Os::Ios).as_deref(), Some("5.3.2.1"));
+    assert_eq!(minimum(Os::Android), None, "where none is said, every version may");
+}
+
+#[test]
+fn what_is_wrong_with_a_card_is_said_without_its_number() {
+    use CardKind::{SeniorCard, TUnionCard, YikatongCard};
+    let profile = with(CARDS).unwrap();
+    let card = |kind, issuer: &str, number: &str| profile.card(kind, issuer, number);
+    let number = "1000751112345678";
+    let medium = card(YikatongCard, "01001001", number).unwrap();
+    assert_eq!((medium.kind(), medium.account().expose()), ("yikatong-card", number));
+    // Of anybody's: 19 digits, 31, and a check digit.
+    let t_union = "3104112345678901233";
+    assert!(card(TUnionCard, "87654321", t_union).is_ok());
+    for (kind, issuer, number, part, rule) in [
+        (SeniorCard, "01001000", number, "kind", "must be one that this partner shows or links"),
+        (YikatongCard, "0100100", number, "issuer", "must be 8 digits"),
+        (YikatongCard, "0100100x", number, "issuer", "must be 8 digits"),
+        (YikatongCard, "01001002", number, "issuer", "must be one whose cards this partner links"),
+        (YikatongCard, "01001000", "", "account", "must be digits only"),
+        (YikatongCard, "01001000", "100075111234567x", "account", "must be digits only"),
+        (YikatongCard, "01001000", "1000 7511 1234 5678", "account", "must be digits only"),
+        (YikatongCard, "01001000", "１０００７５１１", "account", "must be digits only"),
+        (YikatongCard, "01001000", "100075111234567", "account", "must have 16 digits"),
+        (YikatongCard, "01001000", "10007511123456789", "account", "must have 16 digits"),
+        (TUnionCard, "87654321", "310411234567890123", "account", "must have 19 digits"),
+        (
+            TUnionCard,
+            "87654321",
+            "3204112345678901233",
+            "account",
+            "must begin with the digits that numbers of these cards begin with",
+        ),
+        (
+            TUnionCard,
+            "87654321",
+            "3104112345678901233",
+            "account",
+            "must end with its check digit: a digit is wrong, or two have changed places",
+        ),
+    ] {
+        assert_eq!(card(kind, issuer, number), Err((part, rule)), "{number}");
+    }
+}
+
+/// Of several that a number could be meant to be, what is said is what is wrong beside the nearest.
+#[test]
+fn a_card_may_be_any_of_several_of_its_kind() {
+    let more = "[[cards]]\nkind = 'yikatong-card'\ndigits = 8\nprefix = '9'\n";
+    let profile = with(&format!("{more}{CARDS}")).unwrap();
+    let card = |number| profile.card(CardKind::YikatongCard, "01001000", number).map_err(|(_, rule)| rule);
+    assert!(card("1000751112345678").is_ok() && card("90000000").is_ok());
+    assert_eq!(card("900000000").unwrap_err(), "must have as many digits as one of these cards");
+    assert!(card("80000000").unwrap_err().starts_with("must begin"));
+    let elsewhere = profile.card(CardKind::YikatongCard, "00000001", "1000751112345678").unwrap_err();
+    assert_eq!(elsewhere, ("account", "must have 8 digits"), "what another issuer's must be is not said");
+}
+
+#[test]
+fn cards_that_cannot_be_are_refused_with_what_is_allowed() {
+    for (from, to, says) in [
+        (
+            "\"yikatong-card\"",
+            "\"bank-card\"",
+            "`yikatong-card`, `yikatong-nfc`, `t-union-card`, `senior-card`",
+        ),
+        ("digits = 16", "digits = 0", "digits: expected 1 to 32"),
+        ("digits = 16", "digits = 33", "digits: expected 1 to 32"),
+        ("digits = 16", "", "missing field `digits`"),
+        ("digits = 16", "digits = 16\n    length = 16", "`length`"),
+        ("\"31\"", "\"3x\"", "prefix: expected digits, fewer than a number has"),
+        ("\"31\"", "\"3104112345678901233\"", "prefix: expected digits, fewer than a number has"),
+        ("\"01001001\"", "\"0100100\"", "8 decimal digits"),
+        (
+            "\"01001001\"",
+            "\"01001000\"",
+            "cards: yikatong-card of 01001000 with 16 digits and prefix \"\" was given before",
+        ),
+        ("issuers = [\"01001000\", \"01001001\"]", "", "issuers is missing"),
+        ("harmonyos", "harmony", "`harmony`"),
+        ("\"5.3.2.1\"", "\"5.3.2.1.0\"", "1 to 4 numbers"),
+        ("\"5.3.2.1\"", "5.3", "string"),
+    ] {
+        assert!(CARDS.contains(from), "{from}");
+        let refusal = with(&CARDS.replacen(from, to, 1)).unwrap_err();
+        assert!(refusal.contains(says), "{to}: {refusal}");
+    }
+}
+
 #[test]
 fn the_guides_example_is_a_profile() {
     let guide = include_str!("../../README.md");
@@ -223,4 +338,6 @@ fn the_guides_example_is_a_profile() {
     assert_eq!((profile.id.as_str(), profile.mot.len(), profile.opaque.len()), ("suzhou-metro", 1, 1));
     assert!(profile.alipay.is_some() && profile.emv_cpm.is_some() && profile.unionpay_token.is_some());
     assert!(profile.prompts.not_linked.is_some() && profile.quota.codes_per_second.is_some());
+    assert!(profile.links_card(CardKind::TUnionCard) && profile.issues_card(CardKind::SeniorCard));
+    assert!(profile.min_app_version(Os::Ios).is_some());
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
-use ridegate_adapters::{Profile, ResolverProfile};
+use ridegate_adapters::{CardIssuing, Os, Profile, ResolverProfile};
 
 /// One thing a line.
 pub(super) fn shown(file: &Path, profile: &Profile) -> String {
@@ -44,6 +44,15 @@ pub(super) fn shown(file: &Path, profile: &Profile) -> String {
     for issuing in &profile.opaque {
         line("opaque", issuing.mark().to_string());
     }
+    for issuing in &profile.cards {
+        line("cards", cards(issuing));
+    }
+    let minimum = |(name, os)| Some(format!("{name} {}", profile.min_app_version(os)?));
+    let systems = [("HarmonyOS", Os::HarmonyOs), ("Android", Os::Android), ("iOS", Os::Ios)];
+    let minimums: Vec<_> = systems.into_iter().filter_map(minimum).collect();
+    if !minimums.is_empty() {
+        line("app, at least", minimums.join(", "));
+    }
     if let Some(ResolverProfile { endpoint, timeout, concurrent_calls, ca, certificate, .. }) =
         &profile.resolver
     {
@@ -56,6 +65,21 @@ pub(super) fn shown(file: &Path, profile: &Profile) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+fn cards(CardIssuing { kind, issuers, digits, prefix, luhn, issues, .. }: &CardIssuing) -> String {
+    let mut said = format!("{}, ", kind.name());
+    // Writing to a string does not fail.
+    let _written = match issuers.as_slice() {
+        [] => write!(said, "any issuer, {digits} digits"),
+        issuers => write!(said, "issuers {}, {digits} digits", list(issuers)),
+    };
+    if !prefix.is_empty() {
+        let _written = write!(said, " that begin with {prefix}");
+    }
+    said.push_str(if *luhn { ", the last a check digit" } else { "" });
+    said.push_str(if *issues { ", issued" } else { ", linked only" });
+    said
 }
 
 fn list(items: &[impl ToString]) -> String {
