@@ -17,7 +17,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{backends::registry::{Location, OpenError}, keyring::KeyError, transport::ReflectionError};
+use crate::{
+    backends::registry::{Location, OpenError},
+    keyring::KeyError,
+    transport::ReflectionError,
+};
 
 /// Why the gateway did not start.
 #[derive(Debug, Error)]

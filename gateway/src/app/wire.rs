@@ -22,7 +22,8 @@ use crate::{
     operations,
     reading::{self, Readers},
     resolve::{
-        Resolver, coherence::Coherence, desk::Desk, facts::Freshness, levels::Levels, links::Links, lookups::Lookups, watch,
+        Resolver, coherence::Coherence, desk::Desk, facts::Freshness, levels::Levels, links::Links,
+        lookups::Lookups, watch,
     },
     retention::Retention,
     road::Road,

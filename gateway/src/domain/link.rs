@@ -13,7 +13,9 @@ pub const fn place(medium: &Medium) -> Option<i64> {
     match medium {
         Medium::Card { kind: CardKind::YikatongCard, .. } => Some(1),
         Medium::Card { kind: CardKind::YikatongNfc, .. } => Some(2),
-        Medium::Card { .. } | Medium::MotCode { .. } | Medium::AlipayCode { .. } | Medium::Online { .. } => None,
+        Medium::Card { .. } | Medium::MotCode { .. } | Medium::AlipayCode { .. } | Medium::Online { .. } => {
+            None
+        }
     }
 }
 
@@ -56,8 +58,8 @@ pub enum LinkOutcome {
     AlreadyLinked,
     /// These positions are linked to another person; nothing was changed.
     LinkedToSomeoneElse(Vec<usize>),
-    /// These positions are one too many of their kind for this person (D6); nothing was changed.
-    LimitReached(Vec<usize>),
+    /// The media at these positions are one too many of their kind for this person (D6); nothing was changed.
+    LimitReached(Vec<(usize, CardKind)>),
     /// The agent has done as many as may be (D7); nothing was changed.
     AgentLimitReached,
     /// The authority does not know the authorization code.

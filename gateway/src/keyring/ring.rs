@@ -69,7 +69,8 @@ impl Keyring {
         let newest = read(path)?.last().map(|key| key.id()).ok_or_else(|| form(path))?;
         let failed = |source| KeyError::Io { path: path.to_owned(), source };
         let text: SecretBox<str> = SecretBox::new(fs::read_to_string(path).map_err(failed)?.into_boxed_str());
-        let mut lines: Vec<_> = text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let mut lines: Vec<_> =
+            text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let numbered = lines.first().map(|only| format!("1 {only}"));
         if let (Some(first), Some(numbered)) = (lines.first_mut(), &numbered) {
             if !first.contains(' ') {
@@ -100,11 +101,6 @@ impl Keyring {
     /// A name that lives no longer than this process, or a day or two.
     pub fn pseudonym(&self, purpose: Use, parts: &[&[u8]]) -> Pseudonym {
         self.first.pseudonym(purpose, parts)
-    }
-
-    /// The oldest key, as long as this process runs.
-    pub(crate) fn oldest(&self) -> &Key {
-        &self.first
     }
 
     /// Every key, oldest first.
@@ -146,8 +142,7 @@ fn write(path: &Path, text: &str) -> Result<(), KeyError> {
 fn read(path: &Path) -> Result<Vec<Arc<Key>>, KeyError> {
     let failed = |source| KeyError::Io { path: path.to_owned(), source };
     let text: SecretBox<str> = SecretBox::new(fs::read_to_string(path).map_err(failed)?.into_boxed_str());
-    let lines: Vec<_> =
-        text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<_> = text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let mut keys: Vec<Arc<Key>> = Vec::with_capacity(lines.len());
     for line in &lines {
         let (id, digits) = match line.split_once(' ') {
@@ -175,7 +170,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ridegate.key");
         let created = Keyring::create(&path).unwrap();
-        assert_eq!(created.oldest().check_value(), Keyring::load(&path).unwrap().oldest().check_value());
+        assert_eq!(created.first.check_value(), Keyring::load(&path).unwrap().first.check_value());
         assert!(Keyring::create(&path).is_err());
         #[cfg(unix)]
         assert_eq!(
@@ -204,7 +199,7 @@ mod tests {
         assert_eq!(Keyring::add(&path).unwrap(), 3);
         let after = Keyring::load(&path).unwrap();
         assert_eq!(after.all().iter().map(|key| key.id()).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(after.oldest().check_value(), before.oldest().check_value());
+        assert_eq!(after.first.check_value(), before.first.check_value());
         assert!(before.get(3).is_none());
         before.reload().unwrap();
         assert!(before.get(3).is_some());

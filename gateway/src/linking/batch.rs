@@ -56,7 +56,12 @@ impl Linking {
 
     /// Carries out rows of which the first is the batch's row of this number. Those that were carried out before are
     /// passed over. A crash at any point loses nothing: the same rows again are exchanged for the same holders.
-    pub async fn carry_out(&self, batch: &Arc<Batch>, first: u64, rows: Vec<Stated>) -> Result<(), BatchError> {
+    pub async fn carry_out(
+        &self,
+        batch: &Arc<Batch>,
+        first: u64,
+        rows: Vec<Stated>,
+    ) -> Result<(), BatchError> {
         let progress = self.timed("progress", self.registry.progress(&batch.key)).await;
         let mut done = progress.map_err(LinkingError::from)?.map_or(0, |progress| progress.done);
         let end = first + rows.len() as u64;
@@ -78,7 +83,12 @@ impl Linking {
     }
 
     /// Every row's code for its holder.
-    async fn exchange(&self, batch: &Batch, first: u64, rows: &[Stated]) -> Result<Vec<BatchRow>, LinkingError> {
+    async fn exchange(
+        &self,
+        batch: &Batch,
+        first: u64,
+        rows: &[Stated],
+    ) -> Result<Vec<BatchRow>, LinkingError> {
         let mut exchanged = Vec::with_capacity(rows.len());
         for (chunk, start) in rows.chunks(MAX_BATCH).zip((first..).step_by(MAX_BATCH)) {
             let asked: Vec<_> = chunk

@@ -120,7 +120,8 @@ impl Linking {
     /// Makes the links of an order, in a task of its own: what was begun is not left to a caller that goes away.
     async fn make(&self, order: LinkOrder, subject: Subject) -> Result<LinkOutcome, LinkingError> {
         let (linking, now) = (self.clone(), self.clock.now());
-        spawned(async move { linking.timed("link", linking.registry.link(&order, &subject, now)).await }).await
+        spawned(async move { linking.timed("link", linking.registry.link(&order, &subject, now)).await })
+            .await
     }
 
     /// Withdraws a link; tells whether there was one. In force when this returns. A card that another partner linked is

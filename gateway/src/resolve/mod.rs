@@ -22,7 +22,11 @@ use crate::{
         verdict::{Degraded, Finding, Verdict},
     },
     keyring::Keyring,
-    resolve::{facts::Known, links::{Linked, Links}, lookups::Lookups},
+    resolve::{
+        facts::Known,
+        links::{Linked, Links},
+        lookups::Lookups,
+    },
     stages::{Stage, Stages},
 };
 
@@ -73,7 +77,9 @@ impl Resolver {
         let known = self.lookups.find(&subject, budget.capped(self.authority_cap)).await;
         stages.passed(Stage::Facts);
         match known {
-            Known::Facts { facts, as_of } => Resolution { found: Found::Facts { facts, as_of }, degraded: registry },
+            Known::Facts { facts, as_of } => {
+                Resolution { found: Found::Facts { facts, as_of }, degraded: registry }
+            }
             Known::NoRecord => Resolution { found: Found::NoRecord, degraded: registry },
             Known::Stale { facts, as_of } => {
                 Resolution { found: Found::Facts { facts, as_of }, degraded: Some(Degraded::Authority) }

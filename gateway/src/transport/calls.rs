@@ -25,7 +25,12 @@ use super::{
 use crate::{door::Handler, metrics::Metrics};
 
 /// Calls that last as long as their callers like: their time says nothing.
-const STREAMS: [&str; 3] = ["CheckStream", "Watch", "ServerReflectionInfo"];
+const STREAMS: [&str; 4] = ["CheckStream", "BatchLink", "Watch", "ServerReflectionInfo"];
+
+/// Calls that are answered when all of their messages have come.
+const LONG: [&str; 1] = ["BatchLink"];
+/// The longest that those may take. A connection is asked to leave long before.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Answers every call.
 #[derive(Debug, Clone)]
@@ -67,9 +72,11 @@ impl Handler for Calls {
     async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let arrived = Instant::now();
         let given = deadline::timeout(request.headers()).unwrap_or(Duration::MAX);
-        let deadline = arrived + given.min(self.longest);
+        let called = Called::by(request.uri().path());
+        let longest = if LONG.contains(&called.method) { LONGEST } else { self.longest };
+        let deadline = arrived + given.min(longest);
         request.extensions_mut().insert(Deadline(deadline));
-        let Called { service, who, method } = Called::by(request.uri().path());
+        let Called { service, who, method } = called;
         let broken_off = Arc::new(AtomicBool::new(false));
         let metrics = Arc::clone(&self.metrics);
         let mut ending =

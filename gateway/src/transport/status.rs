@@ -141,6 +141,23 @@ pub(super) fn linking(error: &LinkingError) -> Status {
     )
 }
 
+/// Whoever issues no cards reports nothing of any.
+pub(super) fn not_a_card_company() -> Status {
+    let message = "only a card company may call this: the partner's profile issues no cards";
+    Status::with_error_details(Code::PermissionDenied, message, details("NOT_A_CARD_COMPANY"))
+}
+
+/// A batch nobody has begun, or that is kept no longer.
+pub(super) fn no_such_batch() -> Status {
+    Status::with_error_details(Code::NotFound, "no such batch of this partner", details("NO_SUCH_BATCH"))
+}
+
+/// Rows do not follow those that were carried out.
+pub(super) fn rows_left_out() -> Status {
+    let message = "rows.first_row: rows before it were not carried out, GetBatch says how many were";
+    Status::with_error_details(Code::FailedPrecondition, message, details("ROWS_LEFT_OUT"))
+}
+
 pub(super) fn key_reused() -> Status {
     let mut details = details("IDEMPOTENCY_KEY_REUSED");
     details.add_bad_request_violation("idempotency_key", "was used for another request");

@@ -127,7 +127,11 @@ impl Authority {
             wire::ConfirmDelegationRequest { delegation: delegation.to_owned(), code: digits.to_owned() };
         let mut client = self.client.clone();
         let read = |answer: wire::ConfirmDelegationResponse| {
-            Ok(if answer.subject.is_empty() { Digits::Wrong } else { Digits::Right(Subject::new(answer.subject)) })
+            Ok(if answer.subject.is_empty() {
+                Digits::Wrong
+            } else {
+                Digits::Right(Subject::new(answer.subject))
+            })
         };
         let answer = client.confirm_delegation(request);
         match self.within("ConfirmDelegation", self.exchange_timeout, answer, read).await {

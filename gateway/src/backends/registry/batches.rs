@@ -47,7 +47,8 @@ pub enum BatchRow {
 impl Registry {
     /// How far a batch is; `None` if nobody has begun it.
     pub async fn progress(&self, batch: &Pseudonym) -> Result<Option<Progress>, RegistryError> {
-        let row = sqlx::query("SELECT rows_done, linked, already FROM batch WHERE key = $1").bind(bytes(batch));
+        let row =
+            sqlx::query("SELECT rows_done, linked, already FROM batch WHERE key = $1").bind(bytes(batch));
         let Some(row) = row.fetch_optional(&self.readers).await? else { return Ok(None) };
         let mut progress = Progress { done: count(row.try_get("rows_done")?), counts: Vec::new() };
         progress.add(RowResult::Linked, count(row.try_get("linked")?));
@@ -68,7 +69,9 @@ impl Registry {
         );
         let rows = rows.bind(bytes(batch)).bind(number(from)).bind(PAGE).fetch_all(&self.readers).await?;
         rows.iter()
-            .map(|row| Ok(RefusedRow { row: count(row.try_get("row_no")?), result: result(row.try_get("result")?)? }))
+            .map(|row| {
+                Ok(RefusedRow { row: count(row.try_get("row_no")?), result: result(row.try_get("result")?)? })
+            })
             .collect()
     }
 
@@ -191,12 +194,7 @@ impl Change {
         }
     }
 
-    fn card(
-        &self,
-        batch: &Batch,
-        row: &BatchRow,
-        now: Timestamp,
-    ) -> Option<Result<NewLink, RegistryError>> {
+    fn card(&self, batch: &Batch, row: &BatchRow, now: Timestamp) -> Option<Result<NewLink, RegistryError>> {
         let BatchRow::Card(medium, holder) = row else { return None };
         let order = LinkOrder {
             partner: batch.partner.clone(),
@@ -215,7 +213,8 @@ impl Change {
             return Ok(());
         }
         let rows: Vec<_> = (0..refused.len()).map(|row| places(row * 3 + 1, 3)).collect();
-        let statement = format!("INSERT INTO batch_refused (batch, row_no, result) VALUES {}", rows.join(", "));
+        let statement =
+            format!("INSERT INTO batch_refused (batch, row_no, result) VALUES {}", rows.join(", "));
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for (row, result) in refused {
             query = query.bind(bytes(&batch.key)).bind(number(row)).bind(result.code());

@@ -53,11 +53,8 @@ impl Registry {
         self.is_checked()?;
         let mut at = open::begin(&self.writer, self.embedded).await?;
         // Whoever changes the key waits until this is over; an embedded database lets one process write at a time.
-        let current = if self.embedded {
-            "SELECT current FROM keyset"
-        } else {
-            "SELECT current FROM keyset FOR SHARE"
-        };
+        let current =
+            if self.embedded { "SELECT current FROM keyset" } else { "SELECT current FROM keyset FOR SHARE" };
         let current: i64 = sqlx::query_scalar(current).fetch_one(&mut *at).await?;
         Ok(Change { at, key: self.key(current)?, keys: Arc::clone(&self.keys) })
     }
@@ -75,7 +72,10 @@ impl Change {
 
     /// Writes links; tells which. One whose name, or whose person's or agent's place, is taken is left out: the
     /// database says so, whoever else writes at the same moment.
-    pub(super) async fn insert(&mut self, mut links: Vec<NewLink>) -> Result<HashSet<Pseudonym>, RegistryError> {
+    pub(super) async fn insert(
+        &mut self,
+        mut links: Vec<NewLink>,
+    ) -> Result<HashSet<Pseudonym>, RegistryError> {
         if links.is_empty() {
             return Ok(HashSet::new());
         }

@@ -34,7 +34,8 @@ pub enum Changed {
 impl Registry {
     /// How far the log goes.
     pub async fn head(&self) -> Result<Head, RegistryError> {
-        let row = sqlx::query("SELECT seq, current FROM change_head, keyset").fetch_one(&self.readers).await?;
+        let row =
+            sqlx::query("SELECT seq, current FROM change_head, keyset").fetch_one(&self.readers).await?;
         Ok(Head { seq: row.try_get("seq")?, key: row.try_get("current")? })
     }
 

@@ -85,18 +85,20 @@ impl Registry {
         let taken = sqlx::query(
             "UPDATE delegation SET sends = sends + 1, sent_at = $3, tries = 0 WHERE key = $1 AND sends = $2",
         );
-        let taken = taken.bind(bytes(key)).bind(seen.sends).bind(now.as_millisecond()).execute(&self.writer).await?;
+        let taken =
+            taken.bind(bytes(key)).bind(seen.sends).bind(now.as_millisecond()).execute(&self.writer).await?;
         Ok(taken.rows_affected() == 1)
     }
 
     /// Takes one of the tries that are left; tells how many are left then, `None` if none was.
     pub async fn take_try(&self, key: &Pseudonym, tries: i64) -> Result<Option<i64>, RegistryError> {
-        let taken: Option<i64> =
-            sqlx::query_scalar("UPDATE delegation SET tries = tries + 1 WHERE key = $1 AND tries < $2 RETURNING tries")
-                .bind(bytes(key))
-                .bind(tries)
-                .fetch_optional(&self.writer)
-                .await?;
+        let taken: Option<i64> = sqlx::query_scalar(
+            "UPDATE delegation SET tries = tries + 1 WHERE key = $1 AND tries < $2 RETURNING tries",
+        )
+        .bind(bytes(key))
+        .bind(tries)
+        .fetch_optional(&self.writer)
+        .await?;
         Ok(taken.map(|taken| tries - taken))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use ridegate_adapters::{Medium, PartnerId};
+use ridegate_adapters::{CardKind, Medium, PartnerId};
 use sqlx::{Any, AssertSqlSafe, Executor, Row};
 
 use super::{
@@ -80,7 +80,8 @@ impl Registry {
             query = query.bind(partner.as_str());
         }
         let rows = query.fetch_all(&mut *change.at).await?;
-        let ended = rows.iter().map(|row| super::row::pseudonym(row, "key")).collect::<Result<Vec<_>, _>>()?;
+        let ended =
+            rows.iter().map(|row| super::row::pseudonym(row, "key")).collect::<Result<Vec<_>, _>>()?;
         change.note(&ended, now).await?;
         change.commit().await?;
         Ok(ended)
@@ -93,7 +94,8 @@ async fn answered<'c>(
     at: impl Executor<'c, Database = Any>,
     order: &LinkOrder,
 ) -> Result<Option<LinkOutcome>, RegistryError> {
-    let row = sqlx::query("SELECT request, outcome FROM idempotency WHERE key = $1").bind(bytes(&order.idempotency));
+    let row = sqlx::query("SELECT request, outcome FROM idempotency WHERE key = $1")
+        .bind(bytes(&order.idempotency));
     let Some(row) = row.fetch_optional(at).await? else { return Ok(None) };
     if row.try_get::<Vec<u8>, _>("request")? != bytes(&order.fingerprint) {
         return Ok(Some(LinkOutcome::KeyReused));
@@ -133,7 +135,10 @@ impl Change {
             return Ok(Some(LinkOutcome::AgentLimitReached));
         };
         let outcome = if free.is_empty() { LinkOutcome::AlreadyLinked } else { LinkOutcome::Linked };
-        let links = free.iter().zip(agents).map(|(free, agent)| self.new_link(order, free.medium, subject, agent, now));
+        let links = free
+            .iter()
+            .zip(agents)
+            .map(|(free, agent)| self.new_link(order, free.medium, subject, agent, now));
         let links = links.collect::<Result<Vec<_>, _>>()?;
         let wanted = links.len();
         if self.insert(links).await?.len() != wanted || !self.remember(order, &outcome, now).await? {
@@ -154,7 +159,8 @@ impl Change {
         medium: &Medium,
     ) -> Result<Option<Pseudonym>, RegistryError> {
         let names = self.names_by(|key| key.link_key(partner, medium));
-        let statement = format!("SELECT key, person, lost_at FROM link WHERE key IN {}", places(1, names.len()));
+        let statement =
+            format!("SELECT key, person, lost_at FROM link WHERE key IN {}", places(1, names.len()));
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for name in &names {
             query = query.bind(bytes(name));
@@ -170,21 +176,33 @@ impl Change {
         Ok(None)
     }
 
-    /// Positions of media for which the person has no place any more (D6). That two changes at once do not both find
+    /// Media, by position and kind, for which the person has no place any more (D6). That two changes at once do not both find
     /// one is the database's business: a place is unique.
-    async fn full(&mut self, persons: &[Pseudonym], free: &[Free<'_>]) -> Result<Vec<usize>, RegistryError> {
+    async fn full(
+        &mut self,
+        persons: &[Pseudonym],
+        free: &[Free<'_>],
+    ) -> Result<Vec<(usize, CardKind)>, RegistryError> {
         if free.iter().all(|free| place(free.medium).is_none()) {
             return Ok(Vec::new());
         }
-        let statement =
-            format!("SELECT place FROM link WHERE person IN {} AND place IS NOT NULL", places(1, persons.len()));
+        let statement = format!(
+            "SELECT place FROM link WHERE person IN {} AND place IS NOT NULL",
+            places(1, persons.len())
+        );
         let mut query = sqlx::query_scalar(AssertSqlSafe(statement));
         for person in persons {
             query = query.bind(bytes(person));
         }
         let mut used: HashSet<i64> = query.fetch_all(&mut *self.at).await?.into_iter().collect();
-        let full = free.iter().filter(|free| place(free.medium).is_some_and(|place| !used.insert(place)));
-        Ok(full.map(|free| free.position).collect())
+        let full = free.iter().filter_map(|free| match free.medium {
+            Medium::Card { kind, .. } => {
+                let is_full = place(free.medium).is_some_and(|place| !used.insert(place));
+                is_full.then_some((free.position, *kind))
+            }
+            _ => None,
+        });
+        Ok(full.collect())
     }
 
     /// The agent of each new link, with a place; `None` if the agent has not so many any more (D7).
@@ -207,7 +225,8 @@ impl Change {
         let used: HashSet<i64> = query.fetch_all(&mut *self.at).await?.into_iter().collect();
         let name = self.key.pseudonym(Use::Person, &[agent.expose().as_bytes()]);
         let free = (1..=AGENT_LIMIT).filter(|place| !used.contains(place)).take(many);
-        let taken = free.map(|place| Ok(Some(Agent { name, subject: seal(&self.key, agent, &name)?, place })));
+        let taken =
+            free.map(|place| Ok(Some(Agent { name, subject: seal(&self.key, agent, &name)?, place })));
         let taken = taken.collect::<Result<Vec<_>, RegistryError>>()?;
         Ok((taken.len() == many).then_some(taken))
     }

@@ -116,9 +116,12 @@ impl Registry {
 
     /// The link as its partner may see it: of a card that another linked, nothing.
     pub async fn get(&self, names: &[Pseudonym], partner: &str) -> Result<Option<LinkRecord>, RegistryError> {
-        let columns = "SELECT partner, linked_at, channel, consent_wording, consent_at, consent_purpose FROM link";
+        let columns =
+            "SELECT partner, linked_at, channel, consent_wording, consent_at, consent_purpose FROM link";
         let row = row::by_names(columns, names, &self.readers).await?;
-        let theirs = |row: &sqlx::any::AnyRow| Ok::<_, RegistryError>(row::is_of(&row.try_get::<String, _>("partner")?, partner));
+        let theirs = |row: &sqlx::any::AnyRow| {
+            Ok::<_, RegistryError>(row::is_of(&row.try_get::<String, _>("partner")?, partner))
+        };
         match row {
             Some(row) if theirs(&row)? => row::record(&row).map(Some),
             _ => Ok(None),

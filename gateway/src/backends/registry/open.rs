@@ -85,7 +85,8 @@ impl Location {
     ) -> Result<Self, &'static str> {
         let form = "must be postgres://user@host:port/database, with ?sslmode=verify-full&sslrootcert=… after it \
                     where the server is not on this machine";
-        let after = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")).ok_or(form)?;
+        let after =
+            url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")).ok_or(form)?;
         let user = after.split_once('@').map_or("", |(user, _)| user);
         if user.contains(':') || after.contains("password=") {
             return Err("must not hold a password: name a password_file, or set PGPASSWORD");
@@ -228,7 +229,8 @@ impl Registry {
     async fn adopt(&self) -> Result<(), OpenError> {
         let mut change = begin(&self.writer, self.embedded).await?;
         let newest = self.keys.all().last().map(Arc::clone);
-        let checks = sqlx::query("SELECT key_id, value FROM key_check ORDER BY key_id").fetch_all(&mut *change);
+        let checks =
+            sqlx::query("SELECT key_id, value FROM key_check ORDER BY key_id").fetch_all(&mut *change);
         for row in checks.await? {
             let id = row.try_get("key_id")?;
             let key = self.keys.get(id).ok_or(OpenError::KeyMissing(id))?;
@@ -239,7 +241,10 @@ impl Registry {
         let current: Option<i64> =
             sqlx::query_scalar("SELECT current FROM keyset").fetch_optional(&mut *change).await?;
         if let (None, Some(newest)) = (current, newest) {
-            sqlx::query("INSERT INTO keyset (current) VALUES ($1)").bind(newest.id()).execute(&mut *change).await?;
+            sqlx::query("INSERT INTO keyset (current) VALUES ($1)")
+                .bind(newest.id())
+                .execute(&mut *change)
+                .await?;
             sqlx::query("INSERT INTO key_check (key_id, value) VALUES ($1, $2)")
                 .bind(newest.id())
                 .bind(newest.check_value().0.to_vec())

@@ -93,7 +93,9 @@ impl Registry {
     async fn condition(&self, scope: &Scope) -> Result<Condition, RegistryError> {
         let (sql, names, partner) = match scope {
             Scope::Everything => ("1 = 1".to_owned(), Vec::new(), None),
-            Scope::Partner(partner) => ("partner = $1".to_owned(), Vec::new(), Some(partner.as_str().to_owned())),
+            Scope::Partner(partner) => {
+                ("partner = $1".to_owned(), Vec::new(), Some(partner.as_str().to_owned()))
+            }
             Scope::Person(names) => {
                 let persons = self.persons_of(names).await?;
                 if persons.is_empty() {
@@ -108,7 +110,8 @@ impl Registry {
 
     /// What the person who has one of these accounts is called, under every key.
     async fn persons_of(&self, names: &[Pseudonym]) -> Result<Vec<Vec<u8>>, RegistryError> {
-        let statement = format!("SELECT key, key_id, subject FROM link WHERE key IN {}", places(1, names.len()));
+        let statement =
+            format!("SELECT key, key_id, subject FROM link WHERE key IN {}", places(1, names.len()));
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for name in names {
             query = query.bind(bytes(name));

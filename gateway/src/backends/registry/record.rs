@@ -72,7 +72,12 @@ impl Registry {
 
 impl Change {
     /// Adds an entry. Two at once: one finds its number taken, and this change fails.
-    pub(super) async fn record(&mut self, act: &str, detail: &str, now: Timestamp) -> Result<(), RegistryError> {
+    pub(super) async fn record(
+        &mut self,
+        act: &str,
+        detail: &str,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
         let last = sqlx::query("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1");
         let (seq, previous) = match last.fetch_optional(&mut *self.at).await? {
             Some(row) => (row.try_get::<i64, _>("seq")? + 1, row.try_get("hash")?),
@@ -80,15 +85,17 @@ impl Change {
         };
         // As it is stored, so that it is the same when it is read.
         let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
-        sqlx::query("INSERT INTO record (seq, at, act, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(seq)
-            .bind(now.as_millisecond())
-            .bind(act)
-            .bind(detail)
-            .bind(previous.clone())
-            .bind(hash(&previous, seq, now, act, detail))
-            .execute(&mut *self.at)
-            .await?;
+        sqlx::query(
+            "INSERT INTO record (seq, at, act, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(seq)
+        .bind(now.as_millisecond())
+        .bind(act)
+        .bind(detail)
+        .bind(previous.clone())
+        .bind(hash(&previous, seq, now, act, detail))
+        .execute(&mut *self.at)
+        .await?;
         Ok(())
     }
 }

@@ -94,7 +94,12 @@ impl Registry {
 
 impl Change {
     /// Writes rows anew that are under another key; tells how many.
-    async fn rewrite(&mut self, registry: &Registry, rows: &[AnyRow], now: Timestamp) -> Result<u64, RegistryError> {
+    async fn rewrite(
+        &mut self,
+        registry: &Registry,
+        rows: &[AnyRow],
+        now: Timestamp,
+    ) -> Result<u64, RegistryError> {
         let mut renamed = Vec::new();
         for row in rows {
             let id = row.try_get::<KeyId, _>("key_id")?;
@@ -155,6 +160,7 @@ fn agent(under: &Key, row: &AnyRow) -> Result<Option<Subject>, RegistryError> {
     let Some(sealed) = row.try_get::<Option<Vec<u8>>, _>("agent_subject")? else { return Ok(None) };
     let subject = under.open(&sealed, &pseudonym(row, "agent")?);
     let subject = subject.map_err(|_| RegistryError::Unreadable("agent"))?;
-    String::from_utf8(subject).map(|name| Some(Subject::new(name))).map_err(|_| RegistryError::Unreadable("agent"))
+    String::from_utf8(subject)
+        .map(|name| Some(Subject::new(name)))
+        .map_err(|_| RegistryError::Unreadable("agent"))
 }
-

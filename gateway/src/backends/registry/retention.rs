@@ -23,7 +23,11 @@ pub struct Kept {
 
 impl Registry {
     /// Deletes what has been kept long enough; tells how much there was of each.
-    pub async fn forget_old(&self, kept: &Kept, now: Timestamp) -> Result<Vec<(&'static str, u64)>, RegistryError> {
+    pub async fn forget_old(
+        &self,
+        kept: &Kept,
+        now: Timestamp,
+    ) -> Result<Vec<(&'static str, u64)>, RegistryError> {
         let tasks = [
             ("answers", "DELETE FROM idempotency WHERE at < $1", kept.answers),
             ("lost cards", "DELETE FROM link WHERE lost_at < $1", kept.lost_cards),

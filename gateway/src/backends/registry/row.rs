@@ -50,7 +50,10 @@ pub(super) fn is_of(stored: &str, partner: &str) -> bool {
 pub(super) fn record(row: &AnyRow) -> Result<LinkRecord, RegistryError> {
     Ok(LinkRecord {
         linked_at: time(row, "linked_at")?,
-        channel: row.try_get::<i64, _>("channel")?.try_into().map_err(|_| RegistryError::Unreadable("channel"))?,
+        channel: row
+            .try_get::<i64, _>("channel")?
+            .try_into()
+            .map_err(|_| RegistryError::Unreadable("channel"))?,
         consent: consent(row)?,
     })
 }

@@ -17,7 +17,13 @@ const TABLE: &str = "_sqlx_migrations";
 /// The way, for one kind of database. What was released is never edited: a database knows what it has been through.
 fn steps(embedded: bool) -> Migrator {
     let step = |version, name, sql: &'static str| {
-        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sqlx::SqlSafeStr::into_sql_str(sql), false)
+        Migration::new(
+            version,
+            Cow::Borrowed(name),
+            MigrationType::Simple,
+            sqlx::SqlSafeStr::into_sql_str(sql),
+            false,
+        )
     };
     Migrator::with_migrations(if embedded {
         vec![
