@@ -124,10 +124,15 @@ impl Keyring {
         finish(mac.clone(), parts)
     }
 
-    /// A link's key: (partner, kind, issuer, account). The issuer is empty where the partner is the issuer.
-    pub fn link_key(&self, partner: &PartnerId, medium: &Medium) -> Pseudonym {
+    /// A link's key: (partner, kind, issuer, account). The issuer is empty where the partner is the issuer, and the partner
+    /// is of cards: a card is the same whichever partner links it.
+    pub fn link_key<'p>(&self, partner: impl Into<Option<&'p PartnerId>>, medium: &Medium) -> Pseudonym {
+        let partner = match medium {
+            Medium::Card { .. } => None,
+            Medium::MotCode { .. } | Medium::AlipayCode { .. } | Medium::Online { .. } => partner.into(),
+        };
         let parts: [&[u8]; 4] = [
-            partner.as_str().as_bytes(),
+            partner.map_or(b"".as_slice(), |partner| partner.as_str().as_bytes()),
             medium.kind().as_bytes(),
             medium.issuer_bytes(),
             medium.account().expose().as_bytes(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::{self as adapters, Account, Bcd8, PartnerId, Profile, online_medium};
+use ridegate_adapters::{self as adapters, Account, Bcd8, CardKind, PartnerId, Profile, online_medium};
 use ridegate_proto::partner::v1::{
     self as proto, Channel, GetLinkRequest, GetLinkResponse, LinkResult, LinkRiderRequest, LinkRiderResponse,
     Medium, MediumKind, UnlinkRiderRequest, UnlinkRiderResponse, partner_service_server::PartnerService,
@@ -224,9 +224,21 @@ fn medium(stated: Medium, profile: &Profile, field: &str) -> Result<adapters::Me
         MediumKind::MotCode => mot_code(stated, profile),
         MediumKind::AlipayCode => alipay_code(stated, profile),
         MediumKind::OnlineCode => online_code(&stated, profile),
-        _ => Err(("kind", "must be MOT_CODE, ALIPAY_CODE or ONLINE_CODE")),
+        kind => card_kind(kind).and_then(|kind| profile.card(kind, &stated.issuer, &stated.account)),
     };
     medium.map_err(|(part, rule)| FieldError::new(format!("{field}.{part}"), rule))
+}
+
+fn card_kind(kind: MediumKind) -> Result<CardKind, Refusal> {
+    Ok(match kind {
+        MediumKind::YikatongCard => CardKind::YikatongCard,
+        MediumKind::YikatongNfc => CardKind::YikatongNfc,
+        MediumKind::TUnionCard => CardKind::TUnionCard,
+        MediumKind::SeniorCard => CardKind::SeniorCard,
+        MediumKind::CivilAffairsCard => CardKind::CivilAffairsCard,
+        MediumKind::DisabilityServiceCard => CardKind::DisabilityServiceCard,
+        _ => return Err(("kind", "must be MOT_CODE, ALIPAY_CODE, ONLINE_CODE or a card")),
+    })
 }
 
 /// Which part of a medium, and what it must be.
