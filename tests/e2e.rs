@@ -18,6 +18,8 @@ mod bad_input;
 mod binary;
 #[path = "e2e/canary.rs"]
 mod canary;
+#[path = "e2e/cards.rs"]
+mod cards;
 #[path = "e2e/certificates.rs"]
 mod certificates;
 #[path = "e2e/claims.rs"]

@@ -23,15 +23,17 @@ use tracing_subscriber::{
 };
 
 /// What an event may say beside its message.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 19] = [
     "address",
     "cause",
     "clock",
     "connections",
     "descriptors",
+    "device",
     "enforced",
     "left",
     "operations",
+    "operator",
     "partner",
     "partners",
     "passed",

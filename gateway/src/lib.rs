@@ -6,6 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`admission`] | who asks, whether the request can be used, how often a partner may come |
+//! | [`presented`] | what may be decided about: a code with its claim, or a card |
 //! | [`reading`] | codes that only their partner can read |
 //! | [`claim`] | whether this code was shown before |
 //! | [`resolve`] | who is linked, and what the authority says of them |
@@ -32,6 +33,7 @@ pub mod keyring;
 pub mod linking;
 pub mod metrics;
 pub mod operations;
+pub mod presented;
 pub mod reading;
 pub mod resolve;
 pub mod retention;

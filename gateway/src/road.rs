@@ -8,7 +8,10 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    admission::tap::Tap,
+    admission::{
+        cards::CardTaps,
+        tap::{Shown, Tap},
+    },
     budget::Budget,
     claim::{Claims, Taken},
     clock::Clock,
@@ -18,6 +21,7 @@ use crate::{
         verdict::{Finding, Inspect, Refused, Verdict},
     },
     metrics::Metrics,
+    presented::Presented,
     resolve::{Resolution, Resolver, levels::Levels},
     roster::InForce,
     stages::{Stage, Stages},
@@ -34,6 +38,8 @@ pub struct Road {
     pub levels: Levels,
     /// Codes shown before.
     pub claims: Claims,
+    /// Cards that readers tap.
+    pub cards: Arc<CardTaps>,
     /// Links and facts.
     pub resolver: Resolver,
     /// The policy of the day.
@@ -96,36 +102,54 @@ impl Road {
         let second = UnixSeconds(now.as_second());
         let roster = self.roster.load_full();
 
-        let scanned = roster.partners.recognise(&tap.payload)?;
-        *partner = scanned.partner().map(|profile| profile.id.clone());
-        stages.passed(Stage::Recognise);
+        let presented = match &tap.shown {
+            Shown::Code(payload) => {
+                let scanned = roster.partners.recognise(payload)?;
+                *partner = scanned.partner().map(|profile| profile.id.clone());
+                stages.passed(Stage::Recognise);
 
-        let admitted = roster.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
-        stages.passed(Stage::Quota);
+                let admitted = roster.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
+                stages.passed(Stage::Quota);
 
-        let opened = admitted.open(second, &self.levels)?;
-        stages.passed(Stage::Open);
+                let opened = admitted.open(second, &self.levels)?;
+                stages.passed(Stage::Open);
 
-        let code = match opened {
-            Opened::Checked(code) => code,
-            Opened::Online(code) => {
-                let read = roster.readers.read(code, tap, budget, second).await;
-                stages.passed(Stage::Resolver);
-                read?
+                let code = match opened {
+                    Opened::Checked(code) => code,
+                    Opened::Online(code) => {
+                        let way = tap.passage.direction;
+                        let read = roster.readers.read(code, payload, way, budget, second).await;
+                        stages.passed(Stage::Resolver);
+                        read?
+                    }
+                };
+
+                let fresh = match self.claims.take(code, tap, verdict_id, now) {
+                    Taken::Fresh(fresh) => fresh,
+                    Taken::Repeat { first, outcome } => {
+                        return Ok(Passed { finding: outcome, retry_of: Some(first) });
+                    }
+                    Taken::Replayed => return Err(Inspect::CodeReplayed.into()),
+                };
+                stages.passed(Stage::Claim);
+                Presented::Code(fresh)
             }
-        };
+            Shown::Card(card) => {
+                let tapped = self.cards.tap(card, &tap.device).ok_or(Inspect::Throttled)?;
+                let company = roster.partners.card_company(card.kind, card.issuer);
+                *partner = company.map(|profile| profile.id.clone());
+                stages.passed(Stage::Recognise);
 
-        let fresh = match self.claims.take(code, tap, verdict_id, now) {
-            Taken::Fresh(fresh) => fresh,
-            Taken::Repeat { first, outcome } => {
-                return Ok(Passed { finding: outcome, retry_of: Some(first) });
+                let company = company.map(AsRef::as_ref);
+                let admitted = roster.quotas.admit_card(tapped, company).ok_or(Inspect::Throttled)?;
+                stages.passed(Stage::Quota);
+                Presented::Card(admitted)
             }
-            Taken::Replayed => return Err(Inspect::CodeReplayed.into()),
+            Shown::Refused(_) => return Err(Inspect::MediumUnsupported.into()),
         };
-        stages.passed(Stage::Claim);
 
         let resolution = match self.policy.enforced(now, &tap.passage) {
-            Some(_) => self.resolver.resolve(&fresh, budget, stages).await,
+            Some(_) => self.resolver.resolve(&presented, budget, stages).await,
             None => Resolution::not_asked(),
         };
 
@@ -133,8 +157,7 @@ impl Road {
         stages.passed(Stage::Policy);
 
         let finding = resolution.stamp(verdict);
-        let retry_of = fresh.retry_of();
-        fresh.settle(finding);
+        let retry_of = presented.settle(finding);
         Ok(Passed { finding, retry_of })
     }
 }

@@ -1,8 +1,8 @@
 //! What files of every format have in common: payloads at an instant, opened with the file's own trust.
 
 use ridegate_adapters::{
-    CodeError, FUTURE_SKEW_S, MAX_VALIDITY_S, NoMemory, Opened, PartnerId, PartnerKind, Partners, Profile,
-    Prompts, QuotaProfile, UnixSeconds, Words,
+    CodeError, FUTURE_SKEW_S, MAX_VALIDITY_S, MinAppVersions, NoMemory, Opened, PartnerId, PartnerKind,
+    Partners, Profile, Prompts, QuotaProfile, UnixSeconds, Words,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,6 +59,8 @@ pub(super) fn profile(name: &str) -> Result<Profile, String> {
         emv_cpm: None,
         unionpay_token: None,
         opaque: Vec::new(),
+        cards: Vec::new(),
+        min_app_version: MinAppVersions::default(),
         resolver: None,
         prompts: Prompts::default(),
         quota: QuotaProfile::default(),

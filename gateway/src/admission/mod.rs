@@ -1,5 +1,6 @@
-//! Who asks, whether the request can be used, and how often a partner may come.
+//! Who asks, whether the request can be used, how often a partner may come, and how many cards a reader may tap.
 
+pub mod cards;
 pub mod identity;
 pub mod quota;
 pub mod tap;

@@ -7,9 +7,11 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use ridegate_adapters::{
-    CodeError, IssuerMemory, Opened, PartnerId, Partners, QuotaProfile, Recognised, UnixSeconds,
+    CodeError, IssuerMemory, Medium, Opened, PartnerId, Partners, Profile, QuotaProfile, Recognised,
+    UnixSeconds,
 };
 
+use super::cards::Tapped;
 use crate::metrics::Metrics;
 
 /// A budget: so many a second, so many at once.
@@ -66,6 +68,17 @@ impl Admitted<'_> {
     }
 }
 
+/// A card whose company had budget left for it: the proof that its link may be looked for.
+#[derive(Debug, Clone)]
+pub struct AdmittedCard(Medium);
+
+impl AdmittedCard {
+    /// The card.
+    pub const fn medium(&self) -> &Medium {
+        &self.0
+    }
+}
+
 impl Quotas {
     /// Budgets for every partner: its profile's, and where that is silent the defaults.
     pub fn new(partners: &Partners, defaults: DefaultRates, metrics: Arc<Metrics>) -> Self {
@@ -85,11 +98,20 @@ impl Quotas {
 
     /// Spends one code of the partner's budget. A code of nobody's costs no signature, so it needs no budget.
     pub fn admit<'a>(&self, scanned: Recognised<'a>) -> Option<Admitted<'a>> {
-        let partner = scanned.partner().map(|profile| &profile.id);
+        self.spend(scanned.partner()).then_some(Admitted(scanned))
+    }
+
+    /// Spends one code of the budget of the card's company. A card of nobody's costs no more than its reader may tap.
+    pub fn admit_card(&self, tapped: Tapped<'_>, company: Option<&Profile>) -> Option<AdmittedCard> {
+        self.spend(company).then(|| AdmittedCard(tapped.card().medium()))
+    }
+
+    fn spend(&self, partner: Option<&Profile>) -> bool {
+        let partner = partner.map(|profile| &profile.id);
         let budgets = partner.and_then(|partner| self.partners.get(partner));
         let admitted = budgets.is_none_or(|budgets| budgets.codes.check().is_ok());
         self.metrics.quota(partner, "codes", admitted);
-        admitted.then_some(Admitted(scanned))
+        admitted
     }
 
     /// Spends one call of the partner's budget.
@@ -126,7 +148,7 @@ impl Rate {
         }
     }
 
-    fn limiter(self) -> DefaultDirectRateLimiter {
+    pub(super) fn limiter(self) -> DefaultDirectRateLimiter {
         RateLimiter::direct(Quota::per_second(self.per_second).allow_burst(self.burst))
     }
 }

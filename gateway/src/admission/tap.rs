@@ -1,8 +1,9 @@
 //! One tap, in a shape that can be used.
 
 use prost::bytes::Bytes;
+use ridegate_adapters::RefusedMedium;
 
-use super::{FieldError, identity::Validator};
+use super::{FieldError, cards::Card, identity::Validator};
 use crate::domain::passage::Passage;
 
 /// The longest ride code, in bytes.
@@ -15,11 +16,21 @@ pub struct Tap {
     /// The caller's id for it; a retry repeats it.
     pub request_id: String,
     /// What the rider showed.
-    pub payload: Bytes,
+    pub shown: Shown,
     /// Where and which way.
     pub passage: Passage,
     /// Which reader.
     pub device: Device,
+}
+
+/// What a rider shows.
+pub enum Shown {
+    /// The bytes of a ride code, at most [`MAX_CODE_LEN`].
+    Code(Bytes),
+    /// A card.
+    Card(Card),
+    /// Something that is not accepted (D3).
+    Refused(RefusedMedium),
 }
 
 /// A reader: a validator, or one gate of a station computer.
@@ -42,14 +53,14 @@ impl Tap {
     /// Looks at a tap's fields.
     pub fn new(
         request_id: String,
-        payload: Bytes,
+        shown: Shown,
         passage: Passage,
         device: Device,
     ) -> Result<Self, FieldError> {
         if request_id.is_empty() || is_too_long(&request_id) {
             return Err(FieldError::new("request_id", "must have 1 to 64 characters"));
         }
-        if payload.len() > MAX_CODE_LEN {
+        if matches!(&shown, Shown::Code(payload) if payload.len() > MAX_CODE_LEN) {
             return Err(FieldError::new("qr_code", "must have at most 4096 bytes"));
         }
         if is_too_long(&passage.location) {
@@ -58,7 +69,7 @@ impl Tap {
         if is_too_long(&device.gate) {
             return Err(FieldError::new("device_id", "must have at most 64 characters"));
         }
-        Ok(Self { request_id, payload, passage, device })
+        Ok(Self { request_id, shown, passage, device })
     }
 }
 
@@ -75,7 +86,8 @@ mod tests {
         let validator = Validator { operator: "o".into(), device: "d".into() };
         let passage = Passage { direction: Direction::Entry, location: location.into() };
         let device = Device { validator, gate: gate.into() };
-        Tap::new(request_id.into(), vec![0; payload].into(), passage, device).map(drop).map_err(|e| e.field)
+        let shown = Shown::Code(vec![0; payload].into());
+        Tap::new(request_id.into(), shown, passage, device).map(drop).map_err(|e| e.field)
     }
 
     #[test]

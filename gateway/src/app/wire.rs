@@ -7,7 +7,10 @@ use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
 use super::{Running, Settings, StartError, onboard::Onboarded, upkeep::keys};
 use crate::{
-    admission::quota::{DefaultRates, Quotas, Rate},
+    admission::{
+        cards::{CardLimits, CardTaps},
+        quota::{DefaultRates, Quotas, Rate},
+    },
     backends::{
         authority::Authority,
         registry::{Kept, Registry},
@@ -167,11 +170,15 @@ impl Settings {
             registry_cap: store.timeout.get(),
             authority_cap: cap,
         };
+        let limits = card_limits(&self.config.cards);
+        let cards = Arc::new(CardTaps::new(limits, Arc::clone(keys), Arc::clone(metrics)));
+        beside.spawn(Arc::clone(&cards).forget());
         let road = Road {
             clock: self.clock.clone(),
             roster: Arc::clone(roster),
             levels: Levels::new(memory.authorizations.get(), metrics),
             claims: Claims::new(Arc::clone(keys), verdict.double_read.signed(), Arc::clone(metrics)),
+            cards,
             resolver,
             policy: Arc::clone(&self.policy),
             in_flight: Semaphore::new(verdict.in_flight.get()),
@@ -259,6 +266,17 @@ fn rates(quota: &crate::config::Quota) -> DefaultRates {
             per_second: quota.calls_per_second.get_nonzero(),
             burst: quota.calls_burst.get_nonzero(),
         },
+    }
+}
+
+fn card_limits(cards: &crate::config::Cards) -> CardLimits {
+    CardLimits {
+        taps: Rate {
+            per_second: cards.per_device_per_second.get_nonzero(),
+            burst: cards.per_device_burst.get_nonzero(),
+        },
+        many: cards.many_cards.get(),
+        window: cards.many_cards_window.get(),
     }
 }
 

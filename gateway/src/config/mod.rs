@@ -44,6 +44,8 @@ pub struct Config {
     #[serde(default)]
     pub quota: Quota,
     #[serde(default)]
+    pub cards: Cards,
+    #[serde(default)]
     pub memory: Memory,
     #[serde(default)]
     pub fleets: Fleets,
@@ -236,6 +238,16 @@ section! {
         codes_burst: Positive<1_000_000_000> = Positive::new(4_000),
         calls_per_second: Positive<1_000_000_000> = Positive::new(1_000),
         calls_burst: Positive<1_000_000_000> = Positive::new(2_000),
+    }
+}
+
+section! {
+    /// Cards that readers tap: their numbers could be guessed.
+    Cards {
+        per_device_per_second: Positive<1_000_000> = Positive::new(5),
+        per_device_burst: Positive<1_000_000> = Positive::new(20),
+        many_cards: Positive<1_000> = Positive::new(90),
+        many_cards_window: Span<1_000, 3_600_000> = Span::millis(60_000),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the reader shows: nothing that tells a bystander a diagnosis (D28).
 
-use ridegate_adapters::{Prompts, Words};
+use ridegate_adapters::{Prompts, RefusedMedium, Words};
 
 use super::verdict::{Inspect, Verdict};
 
@@ -93,6 +93,29 @@ impl Prompt {
         };
         Self { zh, en, tone, color }
     }
+
+    /// The prompt for a medium that is not accepted: what it is, and another way in (D3).
+    pub const fn of_refused(medium: RefusedMedium) -> Self {
+        let (zh, en) = match medium {
+            RefusedMedium::UnionpayBankCard => (
+                "不支持银联卡，请出示云闪付乘车码",
+                "Bank cards not accepted, please show the app's ride code",
+            ),
+            RefusedMedium::DigitalRmbWearable => (
+                "不支持数字人民币穿戴设备，请出示乘车码",
+                "Digital RMB wearables not accepted, please show a ride code",
+            ),
+            RefusedMedium::AlipayPrepaidTicket => (
+                "电子单程票已停用，请出示支付宝乘车码",
+                "E-tickets not accepted, please show your Alipay ride code",
+            ),
+            RefusedMedium::AirRailTicket => (
+                "不支持空轨联运票，请使用乘车码或交通卡",
+                "Air-rail tickets not accepted, please use a code or card",
+            ),
+        };
+        Self { zh, en, tone: Tone::Attention, color: Color::Yellow }
+    }
 }
 
 /// A partner's own words for a reason, if it has any. Of health there are none: that prompt is the same for everybody.
@@ -130,6 +153,18 @@ mod tests {
         assert_eq!(abnormal.zh, "健康码异常");
         for other in [Inspect::HealthPopup, Inspect::TestMissing, Inspect::TestOverdue] {
             assert_eq!(of(other), abnormal);
+        }
+    }
+
+    #[test]
+    fn each_medium_that_is_not_accepted_has_words_of_its_own_that_fit_a_screen() {
+        let general = of(Inspect::MediumUnsupported);
+        let all: Vec<_> = RefusedMedium::ALL.into_iter().map(Prompt::of_refused).chain([general]).collect();
+        for (position, prompt) in all.iter().enumerate() {
+            assert!(!all[..position].iter().any(|other| other.zh == prompt.zh || other.en == prompt.en));
+            assert!(prompt.zh.contains("请") && prompt.en.contains("please"), "another way in: {prompt:?}");
+            assert!(prompt.zh.chars().count() <= 60 && prompt.en.len() <= 60, "{prompt:?}");
+            assert_eq!((prompt.tone, prompt.color), (general.tone, general.color));
         }
     }
 

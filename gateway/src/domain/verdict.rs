@@ -53,7 +53,7 @@ pub enum Inspect {
     MediumUnsupported,
     /// Something behind the gateway did not answer. Says nothing about the rider.
     LookupFailed,
-    /// The partner is over its budget of codes.
+    /// The partner is over its budget of codes, or the reader has tapped too many cards.
     Throttled,
     /// Too much to do.
     Overloaded,

@@ -64,10 +64,13 @@ pub struct Unsealable;
 
 /// What tells one account from every other: the parts of its name. Partner, kind, issuer, account; the issuer is empty
 /// where the partner is the issuer, the partner is empty for a card, which is the same whoever links it.
-pub(crate) fn account_parts<'a>(partner: &'a PartnerId, medium: &'a Medium) -> [&'a [u8]; 4] {
-    let partner = if matches!(medium, Medium::Card { .. }) { "" } else { partner.as_str() };
+pub(crate) fn account_parts<'a>(
+    partner: impl Into<Option<&'a PartnerId>>,
+    medium: &'a Medium,
+) -> [&'a [u8]; 4] {
+    let partner = partner.into().filter(|_| !matches!(medium, Medium::Card { .. }));
     [
-        partner.as_bytes(),
+        partner.map_or(b"".as_slice(), |partner| partner.as_str().as_bytes()),
         medium.kind().as_bytes(),
         medium.issuer_bytes(),
         medium.account().expose().as_bytes(),
@@ -100,7 +103,7 @@ impl Key {
     }
 
     /// A link's key: (partner, kind, issuer, account).
-    pub fn link_key(&self, partner: &PartnerId, medium: &Medium) -> Pseudonym {
+    pub fn link_key<'p>(&self, partner: impl Into<Option<&'p PartnerId>>, medium: &'p Medium) -> Pseudonym {
         self.pseudonym(Use::Link, &account_parts(partner, medium))
     }
 

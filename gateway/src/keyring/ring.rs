@@ -114,7 +114,12 @@ impl Keyring {
     }
 
     /// What a link may be called: a name under every key, newest first.
-    pub fn link_names(&self, partner: &PartnerId, medium: &Medium) -> Vec<Pseudonym> {
+    pub fn link_names<'p>(
+        &self,
+        partner: impl Into<Option<&'p PartnerId>>,
+        medium: &'p Medium,
+    ) -> Vec<Pseudonym> {
+        let partner = partner.into();
         self.ring.load().iter().rev().map(|key| key.link_key(partner, medium)).collect()
     }
 }

@@ -44,6 +44,7 @@ pub struct Metrics {
     stage_seconds: Timed<StageName>,
     claims: Family<Outcome, Counter>,
     quota: Family<Budget, Counter>,
+    many_cards: Counter,
     caches: Family<CacheLookup, Counter>,
     upstream_seconds: Timed<Upstreamed>,
     resolver_seconds: Timed<Asked>,
@@ -75,6 +76,7 @@ impl Metrics {
             stage_seconds: Family::new_with_constructor(|| Histogram::new(STAGE_SECONDS)),
             claims: Family::default(),
             quota: Family::default(),
+            many_cards: Counter::default(),
             caches: Family::default(),
             upstream_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             resolver_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
@@ -140,6 +142,11 @@ impl Metrics {
         );
         registry.register("claims", "Claims on codes: fresh, repeat, replayed", self.claims.clone());
         registry.register("quota_checks", "Partners' budgets: admitted, refused", self.quota.clone());
+        registry.register(
+            "many_cards_alarms",
+            "Readers that tapped many different cards, once a window each",
+            self.many_cards.clone(),
+        );
         registry.register("cache_lookups", "What was remembered: hit, miss, stale", self.caches.clone());
         registry.register_with_unit(
             "upstream_duration",
@@ -205,6 +212,11 @@ impl Metrics {
         let outcome = if admitted { "admitted" } else { "refused" };
         let label = Budget { partner: partner.cloned().into(), budget, outcome };
         self.quota.get_or_create(&label).inc();
+    }
+
+    /// A reader taps many different cards.
+    pub(crate) fn many_cards(&self) {
+        self.many_cards.inc();
     }
 
     /// Staff decided.

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use prost::bytes::Bytes;
 use quick_cache::sync::Cache;
 use ridegate_adapters::{OnlineCode, PartnerId, Reading, RideCode, UnixSeconds};
 use tokio::{
@@ -24,10 +25,10 @@ use tracing::{info, warn};
 
 use self::breaker::{Breaker, Change, Leave, Outcome};
 use crate::{
-    admission::tap::Tap,
     backends::code_resolver::{Answer, CodeResolver, Refusal, ResolverError, ResolverSettings},
     budget::Budget,
     domain::{
+        passage::Direction,
         pseudonym::Pseudonym,
         verdict::{Degraded, Inspect, Refused},
     },
@@ -120,26 +121,28 @@ impl Readers {
     pub async fn read(
         &self,
         code: OnlineCode,
-        tap: &Tap,
+        payload: &Bytes,
+        direction: Direction,
         budget: Budget,
         now: UnixSeconds,
     ) -> Result<RideCode, Refused> {
-        let reading = self.reading(code.partner(), tap, budget, now).await.map_err(Refused::from)?;
+        let reading =
+            self.reading(code.partner(), (payload, direction), budget, now).await.map_err(Refused::from)?;
         Ok(code.read(reading, now)?)
     }
 
     async fn reading(
         &self,
         partner: &PartnerId,
-        tap: &Tap,
+        shown: (&Bytes, Direction),
         budget: Budget,
         now: UnixSeconds,
     ) -> Result<Reading, Unread> {
         let reader = self.readers.get(partner).ok_or(Unread::Failed)?;
         let Memory { known, keys, served, .. } = &*self.memory;
         // What another resolver has read counts no more when a partner has moved.
-        let direction = [tap.passage.direction as u8];
-        let name = keys.pseudonym(Use::Reading, &[&reader.fingerprint, &direction, &tap.payload]);
+        let (payload, direction) = shown;
+        let name = keys.pseudonym(Use::Reading, &[&reader.fingerprint, &[direction as u8], payload]);
         let until = Instant::now() + budget.capped(reader.timeout);
         // Whoever else asks about this code at this moment is waited for.
         let Ok(place) = timeout_at(until, known.get_value_or_guard_async(&name)).await else {
@@ -155,7 +158,7 @@ impl Readers {
             }
             Err(place) => {
                 served.miss();
-                let reading = reader.ask(tap, until).await?;
+                let reading = reader.ask(shown, until).await?;
                 let _forgotten_meanwhile = place.insert(reading.clone());
                 self.memory.grown(now);
                 Ok(reading)
@@ -185,7 +188,11 @@ impl Reader {
     }
 
     /// Asks the partner, if that is worth it and it is not asked too much already.
-    async fn ask(&self, tap: &Tap, until: Instant) -> Result<Reading, Unread> {
+    async fn ask(
+        &self,
+        (payload, direction): (&Bytes, Direction),
+        until: Instant,
+    ) -> Result<Reading, Unread> {
         let Ok(_turn) = self.calls.try_acquire() else {
             self.metrics.busy();
             return Err(Unread::Failed);
@@ -195,7 +202,7 @@ impl Reader {
             return Err(Unread::Failed);
         };
         let cap = until.saturating_duration_since(call.began);
-        let answer = self.resolver.resolve(tap.payload.clone(), tap.passage.direction, cap).await;
+        let answer = self.resolver.resolve(payload.clone(), direction, cap).await;
         call.end(&answer);
         match answer {
             Ok(Answer::Code(reading)) => Ok(reading),

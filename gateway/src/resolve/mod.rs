@@ -11,17 +11,16 @@ pub mod watch;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use ridegate_adapters::RideCode;
 
 use crate::{
     budget::Budget,
-    claim::Fresh,
     domain::{
         decide::Evidence,
         facts::Facts,
         verdict::{Degraded, Finding, Verdict},
     },
     keyring::Keyring,
+    presented::Presented,
     resolve::{
         facts::Known,
         links::{Linked, Links},
@@ -45,7 +44,7 @@ pub struct Resolver {
     pub authority_cap: Duration,
 }
 
-/// What was found about the rider of a fresh code, and what was missing on the way.
+/// What was found about the rider, and what was missing on the way.
 #[derive(Debug)]
 pub struct Resolution {
     found: Found,
@@ -63,8 +62,8 @@ enum Found {
 
 impl Resolver {
     /// Finds what is known of the rider, inside the budget.
-    pub async fn resolve(&self, fresh: &Fresh, budget: Budget, stages: &mut Stages) -> Resolution {
-        let RideCode { partner, medium, .. } = fresh.code();
+    pub async fn resolve(&self, presented: &Presented, budget: Budget, stages: &mut Stages) -> Resolution {
+        let (partner, medium) = presented.linked_as();
         let names = self.keys.link_names(partner, medium);
         let found = self.links.find(&names, budget.capped(self.registry_cap)).await;
         stages.passed(Stage::Link);

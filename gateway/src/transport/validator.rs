@@ -21,9 +21,16 @@ use uuid::Uuid;
 
 use super::{calls::Deadline, identity, status, wire};
 use crate::{
-    admission::{FieldError, identity::Validator, tap::Tap},
+    admission::{
+        FieldError,
+        identity::Validator,
+        tap::{Shown, Tap},
+    },
     budget::Budget,
-    domain::{prompt::own_words, verdict::Verdict},
+    domain::{
+        prompt::{Prompt, own_words},
+        verdict::{Inspect, Verdict},
+    },
     door::Peer,
     metrics::Metrics,
     road::{Answer, Road},
@@ -100,7 +107,7 @@ impl ValidatorApi {
             verdict_id: answer.verdict_id.to_string(),
             verdict: wire::verdict(verdict).into(),
             reason: wire::reason(verdict, full).into(),
-            prompt: Some(self.prompt(answer, help)),
+            prompt: Some(self.prompt(tap, answer, help)),
             partner: answer.partner.as_ref().map(ToString::to_string).unwrap_or_default(),
             evidence_age: answer.evidence_age.map(wire::duration),
             degraded: answer.finding.degraded.map(wire::degraded),
@@ -109,13 +116,21 @@ impl ValidatorApi {
         }
     }
 
-    /// What the reader shows: the partner's own words, if it has any for this.
-    fn prompt(&self, answer: &Answer, help: &str) -> proto::Prompt {
+    /// What the reader shows: of a medium that is not accepted, which way to take; else the partner's own words, if it has
+    /// any for this.
+    fn prompt(&self, tap: &Tap, answer: &Answer, help: &str) -> proto::Prompt {
         let verdict = answer.finding.verdict;
-        let Verdict::Inspect(reason) = verdict else { return wire::prompt(verdict, None, help) };
+        let reason = match (verdict, &tap.shown) {
+            (Verdict::Allow(_), _) => return wire::prompt(Prompt::of(verdict), None, ""),
+            (Verdict::Inspect(Inspect::MediumUnsupported), Shown::Refused(medium)) => {
+                return wire::prompt(Prompt::of_refused(*medium), None, help);
+            }
+            (Verdict::Inspect(reason), _) => reason,
+        };
         let roster = self.road.roster.load();
         let profile = answer.partner.as_ref().and_then(|partner| roster.partners.get(partner));
-        wire::prompt(verdict, profile.and_then(|profile| own_words(reason, &profile.prompts)), help)
+        let own = profile.and_then(|profile| own_words(reason, &profile.prompts));
+        wire::prompt(Prompt::of(verdict), own, help)
     }
 
     /// Takes messages as they come. One that cannot be used ends the stream, after all before it were answered; so

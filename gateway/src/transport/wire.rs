@@ -1,15 +1,16 @@
 //! The gateway's words in the wire's.
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::Words;
+use ridegate_adapters::{Account, Bcd8, CardKind, RefusedMedium, Words};
 use ridegate_proto::validator::v1 as wire;
 use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::{
     admission::{
         FieldError,
+        cards::Card,
         identity::Validator,
-        tap::{Device, Tap},
+        tap::{Device, Shown, Tap},
     },
     domain::{
         passage::{Direction, Passage},
@@ -18,6 +19,9 @@ use crate::{
     },
     stages::{Stage, Stages},
 };
+
+/// The longest card number.
+const MAX_CARD_DIGITS: usize = 32;
 
 pub(super) fn tap(request: wire::CheckRequest, validator: Validator) -> Result<Tap, FieldError> {
     let direction = match request.direction() {
@@ -29,11 +33,46 @@ pub(super) fn tap(request: wire::CheckRequest, validator: Validator) -> Result<T
             return Err(FieldError::new("direction", "must be ENTRY, EXIT, BOARDING or ALIGHTING"));
         }
     };
-    let Some(wire::check_request::Medium::QrCode(payload)) = request.medium else {
-        return Err(FieldError::new("medium", "must be set: what did the rider show?"));
+    let shown = match request.medium {
+        Some(wire::check_request::Medium::QrCode(payload)) => Shown::Code(payload),
+        Some(wire::check_request::Medium::Card(tapped)) => card(tapped)?,
+        None => return Err(FieldError::new("medium", "must be set: what did the rider show?")),
     };
     let passage = Passage { direction, location: request.location };
-    Tap::new(request.request_id, payload, passage, Device { validator, gate: request.device_id })
+    Tap::new(request.request_id, shown, passage, Device { validator, gate: request.device_id })
+}
+
+fn card(tapped: wire::CardTap) -> Result<Shown, FieldError> {
+    let kind = match card_kind(tapped.kind()) {
+        None => return Err(FieldError::new("card.kind", "must be a kind of card")),
+        Some(Err(refused)) => return Ok(Shown::Refused(refused)),
+        Some(Ok(kind)) => kind,
+    };
+    let is_number = (1..=MAX_CARD_DIGITS).contains(&tapped.number.len())
+        && tapped.number.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return Err(FieldError::new("card.number", "must be 1 to 32 digits"));
+    }
+    let issuer: Bcd8 =
+        tapped.issuer.parse().map_err(|_| FieldError::new("card.issuer", "must be 8 digits"))?;
+    Ok(Shown::Card(Card { kind, issuer, number: Account::new(tapped.number) }))
+}
+
+/// A kind of card, or of what is not accepted.
+const fn card_kind(kind: wire::CardKind) -> Option<Result<CardKind, RefusedMedium>> {
+    Some(match kind {
+        wire::CardKind::Unspecified => return None,
+        wire::CardKind::YikatongCard => Ok(CardKind::YikatongCard),
+        wire::CardKind::YikatongNfc => Ok(CardKind::YikatongNfc),
+        wire::CardKind::TUnionCard => Ok(CardKind::TUnionCard),
+        wire::CardKind::SeniorCard => Ok(CardKind::SeniorCard),
+        wire::CardKind::CivilAffairsCard => Ok(CardKind::CivilAffairsCard),
+        wire::CardKind::DisabilityServiceCard => Ok(CardKind::DisabilityServiceCard),
+        wire::CardKind::UnionpayBankCard => Err(RefusedMedium::UnionpayBankCard),
+        wire::CardKind::DigitalRmbWearable => Err(RefusedMedium::DigitalRmbWearable),
+        wire::CardKind::AlipayPrepaidTicket => Err(RefusedMedium::AlipayPrepaidTicket),
+        wire::CardKind::AirRailTicket => Err(RefusedMedium::AirRailTicket),
+    })
 }
 
 pub(super) const fn verdict(verdict: Verdict) -> wire::Verdict {
@@ -73,8 +112,8 @@ pub(super) const fn reason(verdict: Verdict, full: bool) -> wire::Reason {
 }
 
 /// What the reader shows, in these words if there are any.
-pub(super) fn prompt(verdict: Verdict, own: Option<&Words>, help: &str) -> wire::Prompt {
-    let Prompt { zh, en, tone, color } = Prompt::of(verdict);
+pub(super) fn prompt(prompt: Prompt, own: Option<&Words>, help: &str) -> wire::Prompt {
+    let Prompt { zh, en, tone, color } = prompt;
     let (zh, en) = own.map_or((zh, en), |own| (&own.zh, &own.en));
     let tone = match tone {
         Tone::Ordinary => wire::Tone::Ordinary,
@@ -86,8 +125,7 @@ pub(super) fn prompt(verdict: Verdict, own: Option<&Words>, help: &str) -> wire:
         Color::Yellow => wire::Color::Yellow,
         Color::Red => wire::Color::Red,
     };
-    let help = if matches!(verdict, Verdict::Inspect(_)) { help.to_owned() } else { String::new() };
-    wire::Prompt { zh: zh.into(), en: en.into(), tone: tone.into(), color: color.into(), help }
+    wire::Prompt { zh: zh.into(), en: en.into(), tone: tone.into(), color: color.into(), help: help.into() }
 }
 
 pub(super) fn degraded(degraded: Degraded) -> wire::Degraded {
