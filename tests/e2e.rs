@@ -7,6 +7,8 @@
 mod frames;
 #[path = "e2e/house.rs"]
 mod house;
+#[path = "e2e/postgres.rs"]
+mod postgres;
 #[path = "e2e/process.rs"]
 mod process;
 
