@@ -9,8 +9,7 @@ PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
 .PHONY: test tools python fmt lint doc licences fuzz bench demo
 
-# No server to install yet: the registry is embedded, the health authority is simulated in the tests' own process. The
-# foreign client is fetched from PyPI once.
+# The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
 	$(CARGO) test --workspace --locked --doc
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
@@ -20,15 +19,10 @@ test: tools python
 	fi
 	scripts/fuzz 2
 
-# Other people's readers and writers of QR codes, which the tests hold ours against; and a C++ compiler, for libFuzzer.
+# Other people's readers and writers of QR codes, which the tests hold ours against; a C++ compiler, for libFuzzer; and
+# PostgreSQL, of which no cluster is left running.
 tools:
-	@if command -v zbarimg >/dev/null && command -v qrencode >/dev/null && command -v c++ >/dev/null; then exit 0; fi; \
-	if [ "$$(id -u)" -eq 0 ]; then as_root=env; else as_root=sudo; fi; \
-	if ! command -v apt-get >/dev/null || ! command -v $$as_root >/dev/null; then \
-		echo "the tests need zbarimg, qrencode and c++ (Debian: zbar-tools, qrencode, g++); install them and try again" >&2; \
-		exit 1; \
-	fi; \
-	$$as_root apt-get update && $$as_root apt-get install --yes --no-install-recommends zbar-tools qrencode g++
+	@scripts/tools
 
 # The foreign client of the end-to-end tests: an environment of its own, and stubs made from the protos alone.
 python: $(STUBS)/made

@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::print_stdout)]
 
+#[path = "e2e/card_desk.rs"]
+mod card_desk;
 #[path = "e2e/frames.rs"]
 mod frames;
 #[path = "e2e/house.rs"]
 mod house;
+#[path = "e2e/postgres.rs"]
+mod postgres;
 #[path = "e2e/process.rs"]
 mod process;
 
@@ -34,6 +38,8 @@ mod foreign;
 mod front_door;
 #[path = "e2e/hostile.rs"]
 mod hostile;
+#[path = "e2e/import.rs"]
+mod import;
 #[path = "e2e/leaving.rs"]
 mod leaving;
 #[path = "e2e/links.rs"]

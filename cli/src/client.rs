@@ -1,4 +1,4 @@
-//! Calling a running gateway, as one validator.
+//! Calling a running gateway: as one validator, or as a partner.
 
 use std::{
     fs,
@@ -21,6 +21,9 @@ use tonic::{
 
 use crate::Stop;
 
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The gateway to call, and who calls.
 #[derive(clap::Args)]
 #[group(skip)]
@@ -29,6 +32,14 @@ pub(crate) struct Arguments {
     #[cfg(feature = "sim")]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["endpoint", "ca", "certificate", "key"])]
     city: Option<PathBuf>,
+    #[command(flatten)]
+    named: Named,
+}
+
+/// A gateway that is named, and who calls.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(crate) struct Named {
     /// A gateway: `https://host:port`, with --ca, --certificate and --key; `http://host:port`, with --identity, if it was
     /// started with --insecure-dev.
     #[arg(long, value_name = "URL")]
@@ -36,13 +47,14 @@ pub(crate) struct Arguments {
     /// Whom the gateway's certificate must be from, PEM.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Your certificate as a validator, PEM.
+    /// Your certificate, PEM. It says who you are.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
     /// Its key, PEM.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Who you are where there is no TLS: `urn:ridegate:validator:<operator>:<device>`.
+    /// Who you are where there is no TLS: `urn:ridegate:validator:<operator>:<device>` or
+    /// `urn:ridegate:partner:<partner>`.
     #[arg(long, value_name = "URN")]
     identity: Option<String>,
     /// How long to wait for the connection, and for each answer.
@@ -72,42 +84,47 @@ struct Pem {
     key: PathBuf,
 }
 
-/// A connection.
+/// A connection, made again by itself when it breaks.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) channel: Channel,
+    identity: Option<AsciiMetadataValue>,
+    /// How long an answer may take.
+    pub(crate) timeout: Duration,
+}
+
+/// A connection as a validator.
 pub(crate) struct Client {
     service: ValidatorServiceClient<Channel>,
-    identity: Option<AsciiMetadataValue>,
-    timeout: Duration,
+    connection: Connection,
 }
 
 impl Arguments {
     /// The gateway they name. Refuses what does not go together.
-    pub(crate) fn gateway(&self) -> Result<Gateway, Stop> {
-        let timeout = Duration::try_from(self.timeout).ok().filter(|timeout| !timeout.is_zero());
-        let timeout =
-            timeout.ok_or_else(|| Stop::usage("--timeout: expected more than nothing, such as 2s"))?;
-        let (endpoint, caller) = self.found()?;
-        Ok(Gateway { endpoint, caller, timeout })
-    }
-
     #[cfg(feature = "sim")]
-    fn found(&self) -> Result<(String, Caller), Stop> {
-        let Some(folder) = &self.city else { return self.named() };
+    pub(crate) fn gateway(&self) -> Result<Gateway, Stop> {
+        let Some(folder) = &self.city else { return self.named.gateway("--city DIR, or ") };
+        let timeout = self.named.patience()?;
         let Site { endpoint, ca, certificate, key, .. } = Site::read(folder)?;
         let pem = Pem { ca: folder.join(ca), certificate: folder.join(certificate), key: folder.join(key) };
-        self.no_identity()?;
-        Ok((endpoint, Caller::Certified(pem)))
+        self.named.no_identity()?;
+        Ok(Gateway { endpoint, caller: Caller::Certified(pem), timeout })
     }
 
+    /// The gateway they name. Refuses what does not go together.
     #[cfg(not(feature = "sim"))]
-    fn found(&self) -> Result<(String, Caller), Stop> {
-        self.named()
+    pub(crate) fn gateway(&self) -> Result<Gateway, Stop> {
+        self.named.gateway("")
     }
+}
 
-    fn named(&self) -> Result<(String, Caller), Stop> {
-        let city = if cfg!(feature = "sim") { "--city DIR, or " } else { "" };
+impl Named {
+    /// The gateway they name. Refuses what does not go together; who names none is told what `or` is allowed.
+    pub(crate) fn gateway(&self, or: &str) -> Result<Gateway, Stop> {
+        let timeout = self.patience()?;
         let endpoint = self.endpoint.clone();
         let endpoint =
-            endpoint.ok_or_else(|| Stop::usage(format!("which gateway? Expected {city}--endpoint URL")))?;
+            endpoint.ok_or_else(|| Stop::usage(format!("which gateway? Expected {or}--endpoint URL")))?;
         let caller = if is_plain(&endpoint)? {
             if self.ca.is_some() || self.certificate.is_some() || self.key.is_some() {
                 return Err(Stop::usage("--ca, --certificate and --key are for https:// endpoints"));
@@ -123,7 +140,12 @@ impl Arguments {
             };
             Caller::Certified(Pem { ca: ca.clone(), certificate: certificate.clone(), key: key.clone() })
         };
-        Ok((endpoint, caller))
+        Ok(Gateway { endpoint, caller, timeout })
+    }
+
+    fn patience(&self) -> Result<Duration, Stop> {
+        let timeout = Duration::try_from(self.timeout).ok().filter(|timeout| !timeout.is_zero());
+        timeout.ok_or_else(|| Stop::usage("--timeout: expected more than nothing, such as 2s"))
     }
 
     fn no_identity(&self) -> Result<(), Stop> {
@@ -151,25 +173,34 @@ fn is_plain(endpoint: &str) -> Result<bool, Stop> {
 
 fn stated(identity: &str) -> Result<AsciiMetadataValue, Stop> {
     let usable = MetadataValue::try_from(identity).ok().filter(|_| identity.starts_with("urn:ridegate:"));
-    usable.ok_or_else(|| Stop::usage("--identity: expected urn:ridegate:validator:<operator>:<device>"))
+    usable.ok_or_else(|| Stop::usage("--identity: expected urn:ridegate:validator:<operator>:<device> or urn:ridegate:partner:<partner>"))
 }
 
 impl Gateway {
-    /// Connects. Refuses files of PEM that cannot be read, a gateway that is not there in time or not whom `ca` vouches
-    /// for.
-    pub(crate) async fn connect(self) -> Result<Client> {
-        let (wait, name) = (self.timeout, self.endpoint.clone());
-        let endpoint = Endpoint::from_shared(self.endpoint)?.tcp_nodelay(true);
-        let (endpoint, identity) = match self.caller {
-            Caller::Stated(identity) => (endpoint, Some(identity)),
-            Caller::Certified(pem) => (endpoint.tls_config(pem.config()?).context("certificates")?, None),
-        };
+    /// Connects. Refuses what [`Gateway::look`] refuses, a gateway that is not there in time or not whom `ca` vouches for.
+    pub(crate) async fn connect(self) -> Result<Connection> {
+        let (wait, endpoint) = (self.timeout, self.look()?);
         let connected = match tokio::time::timeout(wait, endpoint.connect()).await {
             Ok(connected) => connected.map_err(Into::into),
             Err(_) => Err(anyhow!("no connection in time")),
         };
-        let channel = connected.with_context(|| format!("{name}: cannot be reached"))?;
-        Ok(Client { service: ValidatorServiceClient::new(channel), identity, timeout: wait })
+        let channel = connected.with_context(|| format!("{}: cannot be reached", self.endpoint))?;
+        let identity = match self.caller {
+            Caller::Stated(identity) => Some(identity),
+            Caller::Certified(_) => None,
+        };
+        Ok(Connection { channel, identity, timeout: wait })
+    }
+
+    /// What can be known before anything is asked: refuses files of PEM that cannot be read.
+    pub(crate) fn look(&self) -> Result<Endpoint> {
+        let endpoint = Endpoint::from_shared(self.endpoint.clone())?.tcp_nodelay(true);
+        // A connection that was lost without a word is noticed by this alone.
+        let endpoint = endpoint.http2_keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
+        match &self.caller {
+            Caller::Stated(_) => Ok(endpoint),
+            Caller::Certified(pem) => endpoint.tls_config(pem.config()?).context("certificates"),
+        }
     }
 }
 
@@ -185,16 +216,27 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))
 }
 
+impl Connection {
+    /// A request that says who asks, where the certificate does not.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(identity) = &self.identity {
+            request.metadata_mut().insert("x-ridegate-identity", identity.clone());
+        }
+        request
+    }
+}
+
 impl Client {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { service: ValidatorServiceClient::new(connection.channel.clone()), connection }
+    }
+
     /// Asks about one tap, and for the time each stage takes.
     pub(crate) async fn check(&mut self, tap: CheckRequest) -> Result<Response<CheckResponse>, Status> {
-        let mut request = Request::new(tap);
-        request.set_timeout(self.timeout);
-        let metadata = request.metadata_mut();
-        metadata.insert("x-ridegate-timing", MetadataValue::from_static("1"));
-        if let Some(identity) = &self.identity {
-            metadata.insert("x-ridegate-identity", identity.clone());
-        }
+        let mut request = self.connection.request(tap);
+        request.set_timeout(self.connection.timeout);
+        request.metadata_mut().insert("x-ridegate-timing", MetadataValue::from_static("1"));
         self.service.check(request).await
     }
 }

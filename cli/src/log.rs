@@ -23,7 +23,7 @@ use tracing_subscriber::{
 };
 
 /// What an event may say beside its message.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 21] = [
     "address",
     "cause",
     "clock",
@@ -31,6 +31,7 @@ const FIELDS: [&str; 19] = [
     "descriptors",
     "device",
     "enforced",
+    "forgotten",
     "left",
     "operations",
     "operator",
@@ -42,6 +43,7 @@ const FIELDS: [&str; 19] = [
     "role",
     "tls",
     "verdicts",
+    "what",
     "why",
 ];
 

@@ -6,11 +6,13 @@ mod client;
 mod code;
 #[cfg(feature = "sim")]
 mod demo;
+mod import;
 mod log;
 mod partner;
 mod picture;
 #[cfg(feature = "sim")]
 mod pki;
+mod refusal;
 mod scan;
 mod serve;
 mod signal;
@@ -24,6 +26,8 @@ use ridegate_gateway::config::{Log, LogLevel};
 
 /// Arguments or a configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;
+/// The gateway cannot be reached, or no more (`EX_UNAVAILABLE`).
+const EXIT_UNREACHABLE: u8 = 69;
 
 /// Tells a gate whether a rider may go straight through (ALLOW) or a person should look (INSPECT), whichever
 /// city's metro app or payment app the ride code came from.
@@ -54,6 +58,10 @@ enum Command {
     /// Read ride codes from pictures and ask a running gateway about each. Exit 0 if every answer is ALLOW, 2 if any is
     /// INSPECT, 1 if one could not be asked, 64 if the arguments cannot be used.
     Scan(scan::Arguments),
+    /// Link the concession cards of a card company in bulk, from a CSV file. Breaks are mended, and the same command again
+    /// goes on where it stopped. Exit 0 if every card is linked, 1 if one was refused or could not be sent, 64 if the
+    /// arguments or the file cannot be used, 69 if the gateway cannot be reached, 130 if it was told to stop.
+    Import(import::Arguments),
     /// Partners' profiles and codes.
     #[command(subcommand)]
     Partner(partner::Command),
@@ -95,6 +103,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "sim")]
         Command::Code(arguments) => code::run(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Partner(command) => partner::run(&command),
         Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
     }
@@ -106,6 +115,8 @@ enum Stop {
     Usage(String),
     /// It could not do its work.
     Failed(anyhow::Error),
+    /// It could not reach the gateway that was to do its work.
+    Unreachable(anyhow::Error),
 }
 
 impl Stop {
@@ -117,6 +128,7 @@ impl Stop {
         match self {
             Self::Usage(why) => fail(EXIT_USAGE, why),
             Self::Failed(error) => fail(1, &format!("{error:#}")),
+            Self::Unreachable(error) => fail(EXIT_UNREACHABLE, &format!("{error:#}")),
         }
     }
 }

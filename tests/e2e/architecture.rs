@@ -117,10 +117,11 @@ fn only_the_edges_name_the_wire() {
 
 #[test]
 fn only_its_backend_names_the_database() {
-    assert_eq!(
-        naming("gateway/src", &["sqlx::"]),
-        ["gateway/src/backends/sqlite/mod.rs", "gateway/src/backends/sqlite/open.rs"]
-    );
+    let naming = naming("gateway/src", &["sqlx::"]);
+    let stray: Vec<_> =
+        naming.iter().filter(|file| !file.starts_with("gateway/src/backends/registry/")).collect();
+    assert_eq!(stray, Vec::<&String>::new());
+    assert!(naming.len() > 5, "the search finds what is there");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use ridegate_proto::validator::v1::CheckResponse;
 
 use super::paint::Paint;
+use crate::refusal::plain;
 
 /// One thing a line; what the answer does not have has no line.
 pub(super) fn shown(answer: &CheckResponse, paint: Paint) -> String {
@@ -35,11 +36,6 @@ pub(super) fn shown(answer: &CheckResponse, paint: Paint) -> String {
     ];
     let present = lines.into_iter().filter(|(_, text)| !text.is_empty());
     present.map(|(what, text)| format!("  {what:<12} {text}\n")).collect::<Vec<_>>().concat()
-}
-
-/// Without anything a terminal would obey.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 mod answer;
 mod paint;
-mod refusal;
 mod timing;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -17,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     Stop,
     client::{self, Client},
-    picture,
+    picture, refusal,
 };
 use paint::Paint;
 use timing::Timing;
@@ -76,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 async fn scan(arguments: &Arguments) -> Result<u8, Stop> {
     let gateway = arguments.gateway.gateway()?;
     let scanned = arguments.scanned()?;
-    let mut client = gateway.connect().await?;
+    let mut client = Client::new(gateway.connect().await?);
     let (mut exit, paint) = (0, Paint::new(arguments.color));
     for (position, Scanned { name, code }) in scanned.into_iter().enumerate() {
         if position > 0 {

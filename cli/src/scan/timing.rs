@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use tonic::metadata::MetadataMap;
 
-use super::answer::plain;
+use crate::refusal::plain;
 
 const ROUND_TRIP: &str = "round trip";
 

@@ -3,10 +3,8 @@
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::answer::plain;
-
 /// Code and message, then the details that say more.
-pub(super) fn shown(status: &Status) -> String {
+pub(crate) fn shown(status: &Status) -> String {
     let details = status.get_error_details();
     let mut lines = vec![format!("no answer: {:?}: {}", status.code(), plain(status.message()))];
     if let Some(cause) = innermost(std::error::Error::source(status)) {
@@ -19,6 +17,11 @@ pub(super) fn shown(status: &Status) -> String {
         lines.push(format!("  field {}: {}", plain(&violation.field), plain(&violation.description)));
     }
     lines.join("\n")
+}
+
+/// Without anything a terminal would obey.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 /// What lies at the bottom of an error: the network's own words, or that a certificate was refused.
