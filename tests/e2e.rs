@@ -54,6 +54,8 @@ mod partners;
 mod pictures;
 #[path = "e2e/quotas.rs"]
 mod quotas;
+#[path = "e2e/registry.rs"]
+mod registry;
 #[path = "e2e/resolvers.rs"]
 mod resolvers;
 #[path = "e2e/restarts.rs"]

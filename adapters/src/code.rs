@@ -86,6 +86,29 @@ pub enum Medium {
 }
 
 impl Medium {
+    /// The medium of this kind, by its name; `None` if there is no such kind, or it has no such issuer. The account is
+    /// taken as it is.
+    pub fn of_kind(kind: &str, issuer: &str, account: Account) -> Option<Self> {
+        if let Some(kind) = CardKind::ALL.into_iter().find(|card| card.name() == kind) {
+            return Some(Self::Card { kind, issuer: issuer.parse().ok()?, number: account });
+        }
+        match kind {
+            mot::NAME => Some(Self::MotCode { issuer: issuer.parse().ok()?, account }),
+            alipay::NAME => issuer.is_empty().then_some(Self::AlipayCode { user: account }),
+            online::KIND => Some(Self::Online { issuer: IssuerName::new(issuer), account }),
+            _ => None,
+        }
+    }
+
+    /// Its issuer in words, as [`of_kind`](Self::of_kind) takes it.
+    pub fn issuer_words(&self) -> String {
+        match self {
+            Self::MotCode { issuer, .. } | Self::Card { issuer, .. } => issuer.to_string(),
+            Self::AlipayCode { .. } => String::new(),
+            Self::Online { issuer, .. } => issuer.expose().to_owned(),
+        }
+    }
+
     /// Its kind's name, as links' keys hold it.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -13,6 +13,7 @@ mod picture;
 #[cfg(feature = "sim")]
 mod pki;
 mod refusal;
+mod registry;
 mod scan;
 mod serve;
 mod signal;
@@ -62,6 +63,18 @@ enum Command {
     /// goes on where it stopped. Exit 0 if every card is linked, 1 if one was refused or could not be sent, 64 if the
     /// arguments or the file cannot be used, 69 if the gateway cannot be reached, 130 if it was told to stop.
     Import(import::Arguments),
+    /// Make the registry's schema, or bring it up to date. `serve` does it by itself to an SQLite file, not to PostgreSQL.
+    Migrate(registry::Arguments),
+    /// The keys that links are kept under.
+    #[command(subcommand)]
+    Key(registry::Key),
+    /// Write the registry anew under the newest key of the key file, while gateways use it.
+    Rekey(registry::Arguments),
+    /// Delete links, and whatever else is kept: of one person, of one partner, or everything. Leaves an entry in the record.
+    /// Gateways that run forget what they remember within a second.
+    Purge(registry::Purge),
+    /// Show what was done to the registry, and that nothing was taken from that record.
+    Record(registry::Arguments),
     /// Partners' profiles and codes.
     #[command(subcommand)]
     Partner(partner::Command),
@@ -104,6 +117,11 @@ fn main() -> ExitCode {
         Command::Code(arguments) => code::run(&arguments),
         Command::Scan(arguments) => scan::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
+        Command::Migrate(arguments) => registry::migrate(&arguments),
+        Command::Key(command) => registry::key(&command),
+        Command::Rekey(arguments) => registry::rekey(&arguments),
+        Command::Purge(arguments) => registry::purge(&arguments),
+        Command::Record(arguments) => registry::record(&arguments),
         Command::Partner(command) => partner::run(&command),
         Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
     }

@@ -76,6 +76,16 @@ impl Postgres {
         format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
+    /// The same without the password, as a gateway's configuration has it.
+    pub fn address(&self, database: &str) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The password, that a gateway has in a file.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
     /// Runs SQL; returns the rows, one a line, columns between bars. `database` is a name or a URL.
     pub fn sql(&self, database: &str, sql: &str) -> String {
         self.client("psql", &["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"], database, Some(sql))

@@ -19,7 +19,7 @@ pub struct Upkeep {
 impl Upkeep {
     /// Reads where it is.
     pub fn of(file: &ConfigFile, insecure_dev: bool) -> Result<Self, ConfigError> {
-        let location = settings::registry(file, insecure_dev)?;
+        let location = settings::registry(file, insecure_dev)?.for_upkeep();
         Ok(Self { location, key_file: file.config.registry.key_file.clone() })
     }
 

@@ -2,7 +2,7 @@
 //! them may link (D7). Neither agent nor gateway learns the number.
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::{Account, CardKind, IssuerName, Medium, PartnerId};
+use ridegate_adapters::{Account, Medium, PartnerId};
 use serde::{Deserialize, Serialize};
 
 use super::{LinkRequest, Linking, LinkingError, exchange_key};
@@ -232,29 +232,19 @@ impl Wanted {
 
 impl Kept {
     fn of(medium: &Medium) -> Self {
-        let issuer = match medium {
-            Medium::Online { issuer, .. } => issuer.expose().to_owned(),
-            _ => medium.issuer().map(|issuer| issuer.to_string()).unwrap_or_default(),
-        };
-        Self { kind: medium.kind().to_owned(), issuer, account: medium.account().expose().to_owned() }
+        let (kind, issuer) = (medium.kind().to_owned(), medium.issuer_words());
+        Self { kind, issuer, account: medium.account().expose().to_owned() }
     }
 
     fn medium(self) -> Option<Medium> {
-        let Self { kind, issuer, account } = self;
-        let account = Account::new(account);
-        if let Some(kind) = CardKind::ALL.into_iter().find(|card| card.name() == kind) {
-            return Some(Medium::Card { kind, issuer: issuer.parse().ok()?, number: account });
-        }
-        // Each in turn, until one is of that kind: a medium says itself what its kind is called.
-        let online = Medium::Online { issuer: IssuerName::new(issuer.clone()), account: account.clone() };
-        let alipay = Medium::AlipayCode { user: account.clone() };
-        let mot = issuer.parse().ok().map(|issuer| Medium::MotCode { issuer, account });
-        [Some(online), Some(alipay), mot].into_iter().flatten().find(|medium| medium.kind() == kind)
+        Medium::of_kind(&self.kind, &self.issuer, Account::new(self.account))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ridegate_adapters::{CardKind, IssuerName};
+
     use super::*;
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Location {
         url: Box<str>,
         /// Connections at once.
         connections: u32,
+        /// Whether a statement may take as long as it needs: of an operator's, none waits at a gate.
+        patient: bool,
     },
 }
 
@@ -104,7 +106,17 @@ impl Location {
         if let Some(password) = password {
             options = options.password(password);
         }
-        Ok(Self::Server { url: options.to_url_lossy().as_str().into(), connections })
+        let url = options.to_url_lossy().as_str().into();
+        Ok(Self::Server { url, connections, patient: false })
+    }
+
+    /// For an operator's work.
+    #[must_use]
+    pub fn for_upkeep(self) -> Self {
+        match self {
+            Self::File(_) => self,
+            Self::Server { url, .. } => Self::Server { url, connections: 2, patient: true },
+        }
     }
 
     /// Whether there can be nothing in it: its file is not there. Of a server it is not known.
@@ -132,13 +144,30 @@ impl Location {
     }
 
     fn pool(&self, connections: u32) -> AnyPoolOptions {
-        let file = self.is_file();
+        let settings = self.settings();
         AnyPoolOptions::new()
             .acquire_timeout(PATIENCE)
             .max_connections(connections)
             // A connection that the server has closed is found out by using it: the verdict path has no time to ask first.
             .test_before_acquire(false)
-            .after_connect(move |connection, _| Box::pin(settle(connection, file)))
+            .after_connect(move |connection, _| Box::pin(settle(connection, settings)))
+    }
+
+    /// What every connection must keep to, whatever the server's defaults: what is acknowledged is on disk, and nobody
+    /// waits for ever.
+    const fn settings(&self) -> &'static str {
+        match self {
+            // A withdrawn link leaves nothing behind in free pages.
+            Self::File(_) => {
+                "PRAGMA busy_timeout = 2000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                 PRAGMA secure_delete = ON"
+            }
+            Self::Server { patient: false, .. } => {
+                "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '2s'; \
+                 SET idle_in_transaction_session_timeout = '10s'"
+            }
+            Self::Server { patient: true, .. } => "SET synchronous_commit = on",
+        }
     }
 }
 
@@ -161,16 +190,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// What every connection must keep to, whatever the server's defaults: what is acknowledged is on disk, and nobody waits
-/// for ever.
-async fn settle(connection: &mut AnyConnection, file: bool) -> Result<(), sqlx::Error> {
-    let settings = if file {
-        // A withdrawn link leaves nothing behind in free pages.
-        "PRAGMA busy_timeout = 2000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON"
-    } else {
-        "SET synchronous_commit = on; SET statement_timeout = '30s'; SET lock_timeout = '2s'; \
-         SET idle_in_transaction_session_timeout = '10s'"
-    };
+async fn settle(connection: &mut AnyConnection, settings: &'static str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(settings).execute(connection).await.map(drop)
 }
 

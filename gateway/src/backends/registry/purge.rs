@@ -30,6 +30,16 @@ pub enum Scope {
     Everything,
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person(_) => f.write_str("one person"),
+            Self::Partner(partner) => write!(f, "partner {partner}"),
+            Self::Everything => f.write_str("everything"),
+        }
+    }
+}
+
 /// What a purge came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Purged {
@@ -41,12 +51,15 @@ pub struct Purged {
     pub left: u64,
     /// Links in the whole registry afterwards.
     pub others: u64,
+    /// Whether the database has given up the room they took. If it was too busy, another purge does it.
+    pub swept: bool,
 }
 
 impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { found, deleted, left, others } = self;
-        write!(f, "links found {found}, deleted {deleted}, left {left}; links of others {others}")
+        let Self { found, deleted, left, others, swept } = self;
+        write!(f, "links found {found}, deleted {deleted}, left {left}; links of others {others}")?;
+        if *swept { Ok(()) } else { f.write_str("; their room not given up yet: run it again") }
     }
 }
 
@@ -77,17 +90,19 @@ impl Registry {
             told(deleted);
         }
         self.delete_the_rest(scope, &condition, now).await?;
-        self.sweep().await?;
+        let swept = self.sweep().await.is_ok();
         let left = self.count(&condition).await?;
         let all = Condition { sql: "1 = 1".into(), names: Vec::new(), partner: None };
-        let purged = Purged { found, deleted, left, others: self.count(&all).await? - left };
-        let of = match scope {
-            Scope::Person(_) => "one person".to_owned(),
-            Scope::Partner(partner) => format!("partner {partner}"),
-            Scope::Everything => "everything".to_owned(),
-        };
-        self.note_act("purge", &format!("{of}: {purged}"), now).await?;
+        let others = self.count(&all).await?.saturating_sub(left);
+        let purged = Purged { found, deleted, left, others, swept };
+        self.note_act("purge", &format!("{scope}: {purged}"), now).await?;
         Ok(purged)
+    }
+
+    /// How many links a purge would delete.
+    pub async fn would_purge(&self, scope: &Scope) -> Result<u64, RegistryError> {
+        let condition = self.condition(scope).await?;
+        self.count(&condition).await
     }
 
     async fn condition(&self, scope: &Scope) -> Result<Condition, RegistryError> {

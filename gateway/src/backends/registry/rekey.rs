@@ -33,15 +33,22 @@ pub struct Rekeyed {
 }
 
 impl Registry {
-    /// Makes the newest key the one that everything is written under, and writes all links anew. Broken off, it goes on
-    /// where it was the next time. `told` hears how many are written so far.
+    /// Makes the newest key the one that everything is written under from now on; tells its number. Every replica should
+    /// have heard of it before [`rekey`](Self::rekey): one that has not would not find what is written under it.
+    pub async fn begin_rekey(&self, now: Timestamp) -> Result<KeyId, RegistryError> {
+        let newest = self.keys.all().last().map(Arc::clone).ok_or(RegistryError::KeyMissing(1))?;
+        self.begin_under(&newest, now).await?;
+        Ok(newest.id())
+    }
+
+    /// Writes all links anew that are under another key. Broken off, it goes on where it was the next time. `told` hears
+    /// how many are written so far.
     pub async fn rekey(
         &self,
+        key: KeyId,
         now: Timestamp,
         told: impl Fn(u64) + Send + Sync,
     ) -> Result<Rekeyed, RegistryError> {
-        let newest = self.keys.all().last().map(Arc::clone).ok_or(RegistryError::KeyMissing(1))?;
-        self.begin_under(&newest, now).await?;
         let (mut after, mut links) = (Vec::new(), 0);
         loop {
             let mut change = self.begin().await?;
@@ -55,7 +62,7 @@ impl Registry {
             change.commit().await?;
             told(links);
         }
-        self.retire(newest.id(), links, now).await
+        self.retire(key, links, now).await
     }
 
     /// From here on every process writes under this key.
