@@ -67,6 +67,7 @@ struct Book {
 struct Desk {
     book: Arc<Mutex<Book>>,
     calls: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
     held: watch::Sender<bool>,
     /// Counts up at every cut.
     cuts: watch::Sender<usize>,
@@ -107,6 +108,7 @@ impl Gateway {
         let desk = Desk {
             book: Arc::new(Mutex::new(book)),
             calls: Arc::default(),
+            received: Arc::default(),
             held: watch::Sender::new(false),
             cuts: watch::Sender::new(0),
             open: watch::Sender::new(true),
@@ -149,6 +151,11 @@ impl Gateway {
         self.desk.calls.load(Relaxed)
     }
 
+    /// How many rows came, also such as were carried out before.
+    pub fn received(&self) -> usize {
+        self.desk.received.load(Relaxed)
+    }
+
     /// Waits until nothing more happens.
     pub fn is_held(&self) {
         let mut held = self.desk.held.subscribe();
@@ -178,8 +185,8 @@ async fn line(
                     continue;
                 }
                 connections.spawn(async move {
-                    let mut callee = TcpStream::connect(behind).await.unwrap();
-                    let _over = copy_bidirectional(&mut caller, &mut callee).await;
+                    let mut gateway = TcpStream::connect(behind).await.unwrap();
+                    let _over = copy_bidirectional(&mut caller, &mut gateway).await;
                 });
             }
             _ = cuts.changed() => connections.shutdown().await,
@@ -194,6 +201,7 @@ impl Desk {
         if message.rows.is_empty() || message.rows.len() > 500 {
             return Err(Status::invalid_argument("rows: 1 to 500"));
         }
+        self.received.fetch_add(message.rows.len(), Relaxed);
         let Book { batches, results, mishaps } = &mut *book;
         let done = &mut batches.get_mut(id).unwrap().rows;
         let first = usize::try_from(message.first_row).unwrap();

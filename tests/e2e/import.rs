@@ -195,6 +195,7 @@ fn it_goes_on_from_any_row() {
         carried_out(&gateway, 1234);
         assert!(said.contains(&format!("{before} of 1234 rows are carried out: going on")), "{said}");
         assert!(shown.contains(&format!("\n{} rows in ", 1234 - before)), "{shown}");
+        assert_eq!(gateway.received(), 1234 - before, "no card is shown to anybody twice");
     }
 }
 
@@ -317,6 +318,30 @@ fn long_codes_still_fit_into_messages() {
     );
 }
 
+#[test]
+fn memory_does_not_grow_with_the_file() {
+    let memory = |content: &[u8]| {
+        let (gateway, company) = (Gateway::start(), Company::with(content));
+        gateway.expect(&[(1, Mishap::Hold)]);
+        let mut child = company.begin(&gateway);
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        most.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+    };
+    let small = memory(lines(1).as_bytes());
+    let mut content = lines(1).into_bytes();
+    // A quote that never ends, a line that hardly does, and many.
+    content.extend(b"senior-card,99990001,\"\n");
+    content.extend(vec![b'x'; 8 << 20]);
+    content.push(b'\n');
+    content.extend((1..150_000).map(line).collect::<String>().bytes());
+    let large = memory(&content);
+    let file = content.len() >> 10;
+    assert!(large < small + file / 2, "{large} KiB for {file} KiB, {small} KiB for a line");
+}
+
 /// An address at which nobody listens.
 fn nowhere() -> [&'static str; 4] {
     ["--endpoint", "http://127.0.0.1:1", "--identity", CARD_COMPANY]
@@ -342,7 +367,7 @@ fn a_file_that_cannot_be_used_is_refused_before_anything_is_asked() {
         &format!(":1: column 5 is none of these: {expected}"),
     );
     refused_file(b"\x7fELF\x02\x01\x01\0\0\0", &format!(":1: this is not CSV in UTF-8: {expected}"));
-    refused_file(&[0xff; 100_000], &format!(":1: this is not CSV in UTF-8: {expected}"));
+    refused_file(&vec![0xff; 100_000], &format!(":1: this is not CSV in UTF-8: {expected}"));
     refused_file(b"\xff\xfek\0i\0", ":1: this is UTF-16: save it as UTF-8\n");
     let company = Company::with("");
     fs::remove_file(&company.file).unwrap();

@@ -30,7 +30,7 @@ const SETTINGS: [&str; 10] = [
     "log_min_messages=warning",
 ];
 /// A busy machine recovers a killed cluster slowly.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A cluster. Stopped, and its folder removed, when it is dropped.
 pub struct Postgres {
@@ -237,9 +237,9 @@ impl Programs {
         let version = run(Command::new(self.folder.join("initdb")).arg("--version"));
         let version = version.split_whitespace().nth(2).expect("initdb (PostgreSQL) VERSION");
         let whose = if self.root { "-root" } else { "" };
-        let shelf = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let template = shelf.join(format!("postgres-{version}{whose}"));
-        let lock = File::create(shelf.join("postgres.lock")).unwrap();
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let template = kept.join(format!("postgres-{version}{whose}"));
+        let lock = File::create(kept.join("postgres.lock")).unwrap();
         lock.lock().unwrap();
         if !template.exists() {
             self.make_template(&template);
