@@ -31,6 +31,8 @@ pub enum Use {
     Idempotency,
     /// A code that its partner has read.
     Reading,
+    /// A single ticket, and its sale.
+    Ticket,
 }
 
 /// The gateway's keys, all derived from one secret.
@@ -40,6 +42,7 @@ pub struct Keyring {
     claim: Hmac<Sha256>,
     idempotency: Hmac<Sha256>,
     reading: Hmac<Sha256>,
+    ticket: Hmac<Sha256>,
     seal: XChaCha20Poly1305,
     check: Pseudonym,
 }
@@ -106,6 +109,7 @@ impl Keyring {
             claim: mac(&derive("claim")),
             idempotency: mac(&derive("idempotency")),
             reading: mac(&derive("reading")),
+            ticket: mac(&derive("ticket")),
             seal: XChaCha20Poly1305::new(&derive("seal").into()),
             check: Pseudonym(derive("check")),
         }
@@ -120,6 +124,7 @@ impl Keyring {
             Use::Claim => &self.claim,
             Use::Idempotency => &self.idempotency,
             Use::Reading => &self.reading,
+            Use::Ticket => &self.ticket,
         };
         finish(mac.clone(), parts)
     }

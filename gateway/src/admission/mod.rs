@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod quota;
+pub mod sale;
 pub mod tap;
 
 use thiserror::Error;

@@ -2,6 +2,7 @@
 //! every commit is synced (WAL, `synchronous = FULL`).
 
 mod open;
+mod tickets;
 
 pub use open::OpenError;
 

@@ -30,6 +30,13 @@ const SCHEMA: &str = "
         at      INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX idempotency_at ON idempotency (at);
+    CREATE TABLE ticket (
+        person BLOB PRIMARY KEY,
+        sale   BLOB NOT NULL UNIQUE,
+        number BLOB UNIQUE,
+        until  INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX ticket_until ON ticket (until);
     PRAGMA user_version = 1;
 ";
 
