@@ -42,6 +42,8 @@ pub struct Config {
     #[serde(default)]
     pub quota: Quota,
     #[serde(default)]
+    pub tickets: Tickets,
+    #[serde(default)]
     pub memory: Memory,
     #[serde(default)]
     pub fleets: Fleets,
@@ -213,6 +215,16 @@ section! {
         codes_burst: Positive<1_000_000_000> = Positive::new(4_000),
         calls_per_second: Positive<1_000_000_000> = Positive::new(1_000),
         calls_burst: Positive<1_000_000_000> = Positive::new(2_000),
+    }
+}
+
+section! {
+    /// Single tickets: how often a device may ask, and how long a person's place is kept.
+    Tickets {
+        per_device_per_minute: Positive<1_000_000> = Positive::new(30),
+        per_device_burst: Positive<1_000_000> = Positive::new(10),
+        hold: Span<1_000, 3_600_000> = Span::millis(120_000),
+        unused_max: Span<60_000, 2_592_000_000> = Span::millis(24 * 3_600_000),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     domain::{
         passage::{Direction, Passage},
         prompt::{Color, Prompt, Tone},
+        ticket::SaleVerdict,
         verdict::{AllowReason, Degraded, Inspect, Verdict},
     },
     stages::{Stage, Stages},
@@ -74,8 +75,30 @@ pub(super) const fn reason(verdict: Verdict, full: bool) -> wire::Reason {
 
 /// What the reader shows, in these words if there are any.
 pub(super) fn prompt(verdict: Verdict, own: Option<&Words>, help: &str) -> wire::Prompt {
-    let Prompt { zh, en, tone, color } = Prompt::of(verdict);
-    let (zh, en) = own.map_or((zh, en), |own| (&own.zh, &own.en));
+    let help = if matches!(verdict, Verdict::Inspect(_)) { help } else { "" };
+    let prompt = show(Prompt::of(verdict), help);
+    match own {
+        Some(own) => wire::Prompt { zh: own.zh.clone(), en: own.en.clone(), ..prompt },
+        None => prompt,
+    }
+}
+
+/// What a window or machine shows about a sale.
+pub(super) fn sale_prompt(verdict: SaleVerdict, help: &str) -> wire::Prompt {
+    match verdict {
+        SaleVerdict::Asked(verdict) => prompt(verdict, None, help),
+        SaleVerdict::TicketOpen => show(Prompt::TICKET_OPEN, help),
+    }
+}
+
+pub(super) const fn sale_verdict(sale: SaleVerdict) -> wire::Verdict {
+    match sale {
+        SaleVerdict::Asked(decided) => verdict(decided),
+        SaleVerdict::TicketOpen => wire::Verdict::Inspect,
+    }
+}
+
+fn show(Prompt { zh, en, tone, color }: Prompt, help: &str) -> wire::Prompt {
     let tone = match tone {
         Tone::Ordinary => wire::Tone::Ordinary,
         Tone::Attention => wire::Tone::Attention,
@@ -86,8 +109,7 @@ pub(super) fn prompt(verdict: Verdict, own: Option<&Words>, help: &str) -> wire:
         Color::Yellow => wire::Color::Yellow,
         Color::Red => wire::Color::Red,
     };
-    let help = if matches!(verdict, Verdict::Inspect(_)) { help.to_owned() } else { String::new() };
-    wire::Prompt { zh: zh.into(), en: en.into(), tone: tone.into(), color: color.into(), help }
+    wire::Prompt { zh: zh.into(), en: en.into(), tone: tone.into(), color: color.into(), help: help.into() }
 }
 
 pub(super) fn degraded(degraded: Degraded) -> wire::Degraded {
