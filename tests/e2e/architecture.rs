@@ -89,6 +89,7 @@ fn the_domain_knows_nothing_but_adapters_and_itself() {
         "crate::resolve",
         "crate::road",
         "crate::roster",
+        "crate::ticketing",
         "crate::reading",
         "crate::transport",
         "std::fs",
@@ -119,7 +120,11 @@ fn only_the_edges_name_the_wire() {
 fn only_its_backend_names_the_database() {
     assert_eq!(
         naming("gateway/src", &["sqlx::"]),
-        ["gateway/src/backends/sqlite/mod.rs", "gateway/src/backends/sqlite/open.rs"]
+        [
+            "gateway/src/backends/sqlite/mod.rs",
+            "gateway/src/backends/sqlite/open.rs",
+            "gateway/src/backends/sqlite/tickets.rs"
+        ]
     );
 }
 
