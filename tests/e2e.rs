@@ -64,5 +64,7 @@ mod restarts;
 mod roles;
 #[path = "e2e/stream.rs"]
 mod stream;
+#[path = "e2e/tickets.rs"]
+mod tickets;
 #[path = "e2e/vectors.rs"]
 mod vectors;

@@ -13,6 +13,7 @@
 //! | [`domain`] | what the policy makes of it: pure |
 //! | [`roster`] | the partners of this moment |
 //! | [`linking`] | what partners do: link, unlink, ask |
+//! | [`ticketing`] | what ticket windows and machines do: ask, sell, report |
 //! | [`backends`] | memory, SQLite, the health authority, partners' resolvers: the only files that know them |
 //! | [`door`] | connections: TLS, who is there, limits, taking leave |
 //! | [`transport`] | gRPC over them |
@@ -40,4 +41,5 @@ pub mod retention;
 pub mod road;
 pub mod roster;
 pub mod stages;
+pub mod ticketing;
 pub mod transport;

@@ -89,6 +89,7 @@ fn the_domain_knows_nothing_but_adapters_and_itself() {
         "crate::resolve",
         "crate::road",
         "crate::roster",
+        "crate::ticketing",
         "crate::reading",
         "crate::transport",
         "std::fs",

@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     house::{GATE, House, ISSUER, NOON, digits, link_request, request, said, subject},
     observed::counted_to,
+    tickets::{buyer, id_number},
 };
 
 /// The longest that a program may run.
@@ -120,6 +121,13 @@ async fn reflection() {
             .end()
             .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ticket() {
+    let house = House::guarded("[tickets]\nper_device_per_minute = 1\nper_device_burst = 20\n").await;
+    let numbers = [buyer(&house, 1, Rider::Healthy), buyer(&house, 2, Rider::Overdue), id_number(3)];
+    Program::start(&house, "ticket", &json!({ "id_numbers": numbers })).end().await;
 }
 
 /// A partner's resolver in another language, over mutual TLS. Its profile comes while the gateway runs.

@@ -11,6 +11,7 @@ SERVICES = [
     "readiness",
     "ridegate.validator.v1.ValidatorService",
     "ridegate.partner.v1.PartnerService",
+    "ridegate.ticketing.v1.TicketService",
     "dependency/registry",
     "dependency/authority",
 ]

@@ -19,9 +19,10 @@ SERVICES = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "ridegate.partner.v1.PartnerService",
+    "ridegate.ticketing.v1.TicketService",
     "ridegate.validator.v1.ValidatorService",
 ]
-FILES = ["ridegate/partner/v1/partner.proto", "ridegate/validator/v1/validator.proto"]
+FILES = [f"ridegate/{audience}/v1/{audience}.proto" for audience in ("partner", "ticketing", "validator")]
 
 
 def ask(channel, version):

@@ -6,6 +6,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from ridegate.partner.v1 import partner_pb2 as p1
 from ridegate.partner.v1.partner_pb2_grpc import PartnerServiceStub
+from ridegate.ticketing.v1 import ticketing_pb2 as t1
+from ridegate.ticketing.v1.ticketing_pb2_grpc import TicketServiceStub
 from ridegate.validator.v1 import validator_pb2 as v1
 from ridegate.validator.v1.validator_pb2_grpc import ValidatorServiceStub
 
@@ -16,9 +18,13 @@ CALLS = {
     "LinkRider": lambda channel: PartnerServiceStub(channel).LinkRider(p1.LinkRiderRequest()),
     "UnlinkRider": lambda channel: PartnerServiceStub(channel).UnlinkRider(p1.UnlinkRiderRequest()),
     "GetLink": lambda channel: PartnerServiceStub(channel).GetLink(p1.GetLinkRequest()),
+    "CheckSale": lambda channel: TicketServiceStub(channel).CheckSale(t1.CheckSaleRequest()),
+    "ReportSold": lambda channel: TicketServiceStub(channel).ReportSold(t1.ReportSoldRequest()),
+    "ReportUsed": lambda channel: TicketServiceStub(channel).ReportUsed(t1.ReportUsedRequest()),
 }
 VALIDATORS = {"Check", "CheckStream", "ReportInspection"}
 PARTNERS = {"LinkRider", "UnlinkRider", "GetLink"}
+WINDOWS = {"CheckSale", "ReportSold", "ReportUsed"}
 
 # Who may call what, and what everybody else is told.
 ROLES = {
@@ -26,7 +32,7 @@ ROLES = {
     "second_validator": (VALIDATORS, "PERMISSION_DENIED WRONG_ROLE"),
     "partner": (PARTNERS, "PERMISSION_DENIED WRONG_ROLE"),
     "other_partner": (PARTNERS, "PERMISSION_DENIED WRONG_ROLE"),
-    "ticketing": (set(), "PERMISSION_DENIED WRONG_ROLE"),
+    "ticketing": (WINDOWS, "PERMISSION_DENIED WRONG_ROLE"),
     "operator": (set(), "PERMISSION_DENIED WRONG_ROLE"),
     "unknown": (set(), "PERMISSION_DENIED UNKNOWN_IDENTITY"),
     "nobody": (set(), "UNAUTHENTICATED NO_IDENTITY"),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
-    DefaultDirectRateLimiter, Quota, RateLimiter,
+    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
 };
 use ridegate_adapters::{
@@ -11,7 +11,7 @@ use ridegate_adapters::{
     UnixSeconds,
 };
 
-use super::cards::Tapped;
+use super::{cards::Tapped, identity::Validator};
 use crate::metrics::Metrics;
 
 /// A budget: so many a second, so many at once.
@@ -48,13 +48,21 @@ struct Budgets {
     calls_rate: Rate,
 }
 
-/// A partner's call that came too soon.
+/// A call that came too soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverQuota {
     /// When it may come again.
     pub retry_after: Duration,
     /// Calls at once.
     pub limit: u32,
+}
+
+/// How often each ticket window or machine may ask, so that guessing ID numbers is useless (D13). There are as many
+/// budgets as devices that somebody has certified and that have asked.
+#[derive(Debug)]
+pub struct DeviceRates {
+    devices: DefaultKeyedRateLimiter<Validator>,
+    burst: NonZeroU32,
 }
 
 /// A code whose partner had budget left for it: the proof that more may be spent on it.
@@ -138,6 +146,21 @@ impl Budgets {
     }
 }
 
+impl DeviceRates {
+    /// So many a minute of each device, so many at once.
+    pub fn new(per_minute: NonZeroU32, burst: NonZeroU32) -> Self {
+        Self { devices: RateLimiter::keyed(Quota::per_minute(per_minute).allow_burst(burst)), burst }
+    }
+
+    /// Spends one of the device's.
+    pub fn spend(&self, device: &Validator) -> Result<(), OverQuota> {
+        self.devices.check_key(device).map_err(|not_until| OverQuota {
+            retry_after: not_until.wait_time_from(DefaultClock::default().now()),
+            limit: self.burst.get(),
+        })
+    }
+}
+
 impl Rate {
     /// A profile that names a rate but no burst gets one second's worth.
     fn of(per_second: Option<NonZeroU32>, burst: Option<NonZeroU32>, default: Self) -> Self {
@@ -170,6 +193,16 @@ mod tests {
         };
         let both = vec![of("a", "00000001", &quota), of("b", "00000002", "")];
         Partners::new(both, MotTrust::default()).unwrap()
+    }
+
+    #[test]
+    fn a_device_spends_its_own_budget_and_nobody_elses() {
+        let rates = DeviceRates::new(NonZeroU32::MIN, NonZeroU32::new(3).unwrap());
+        let device = |device: &str| Validator { operator: "o".into(), device: device.into() };
+        let left = |of: &Validator| (0..9).filter(|_| rates.spend(of).is_ok()).count();
+        assert_eq!((left(&device("a")), left(&device("a")), left(&device("b"))), (3, 0, 3));
+        let over = rates.spend(&device("a")).unwrap_err();
+        assert!(over.limit == 3 && over.retry_after > Duration::ZERO);
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Tap {
     }
 }
 
-fn is_too_long(text: &str) -> bool {
+pub(super) fn is_too_long(text: &str) -> bool {
     text.chars().nth(MAX_ID_LEN).is_some()
 }
 

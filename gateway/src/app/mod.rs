@@ -4,6 +4,7 @@
 mod onboard;
 mod running;
 mod settings;
+mod tickets;
 mod upkeep;
 mod upstream;
 mod wire;

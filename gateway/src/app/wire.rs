@@ -35,12 +35,12 @@ use crate::{
 };
 
 /// What several services share.
-struct Parts {
-    keys: Arc<Keyring>,
-    registry: Arc<Registry>,
+pub(super) struct Parts {
+    pub(super) keys: Arc<Keyring>,
+    pub(super) registry: Arc<Registry>,
     inspections: Arc<Inspections>,
     roster: InForce,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Settings {
@@ -142,6 +142,9 @@ impl Settings {
         let cap = authority.lookup_timeout.get();
         let calls = authority.concurrent_calls.get();
         let lookups = Lookups::start(client.clone(), Arc::clone(&desk), calls, cap, metrics.cache("facts"));
+        let lookups = Arc::new(lookups);
+        let fleets = Arc::new(Fleets::from(fleets.clone()));
+        let tickets = self.tickets(parts, client.clone(), Arc::clone(&lookups), Arc::clone(&fleets));
         let store = &self.config.registry;
         let stale_max = store.stale_links_max.get();
         let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), stale_max, metrics));
@@ -165,7 +168,7 @@ impl Settings {
         beside.spawn(retention.keep());
         let resolver = Resolver {
             links: Arc::clone(&links),
-            lookups: Arc::new(lookups),
+            lookups,
             keys: Arc::clone(keys),
             registry_cap: store.timeout.get(),
             authority_cap: cap,
@@ -186,7 +189,7 @@ impl Settings {
         };
         let validators = ValidatorApi {
             road: Arc::new(road),
-            fleets: Arc::new(fleets.clone().into()),
+            fleets,
             inspections: Arc::clone(inspections),
             budget: verdict.budget.get(),
             reply_margin: verdict.reply_margin.get(),
@@ -207,7 +210,7 @@ impl Settings {
             longest_call: self.config.limits.call.get(),
             reflection: self.config.listen.reflection,
         };
-        transport::calls(validators, partners, health, metrics, manners).await
+        transport::calls(validators, partners, tickets, health, metrics, manners).await
     }
 
     fn kept(&self) -> Kept {

@@ -46,6 +46,8 @@ pub struct Config {
     #[serde(default)]
     pub cards: Cards,
     #[serde(default)]
+    pub tickets: Tickets,
+    #[serde(default)]
     pub memory: Memory,
     #[serde(default)]
     pub fleets: Fleets,
@@ -248,6 +250,16 @@ section! {
         per_device_burst: Positive<1_000_000> = Positive::new(20),
         many_cards: Positive<1_000> = Positive::new(90),
         many_cards_window: Span<1_000, 3_600_000> = Span::millis(60_000),
+    }
+}
+
+section! {
+    /// Single tickets: how often a device may ask, and how long a person's place is kept.
+    Tickets {
+        per_device_per_minute: Positive<1_000_000> = Positive::new(30),
+        per_device_burst: Positive<1_000_000> = Positive::new(10),
+        hold: Span<1_000, 3_600_000> = Span::millis(120_000),
+        unused_max: Span<60_000, 2_592_000_000> = Span::millis(24 * 3_600_000),
     }
 }
 

@@ -11,4 +11,5 @@ pub mod policy;
 pub mod policy_file;
 pub mod prompt;
 pub mod pseudonym;
+pub mod ticket;
 pub mod verdict;

@@ -40,6 +40,14 @@ pub enum Color {
 }
 
 impl Prompt {
+    /// Whoever wants a ticket has one. Says nothing of health.
+    pub const TICKET_OPEN: Self = Self {
+        zh: "已有未使用的车票，请先使用",
+        en: "There is an unused ticket, please use it first",
+        tone: Tone::Attention,
+        color: Color::Yellow,
+    };
+
     /// The prompt for a verdict. It depends on the verdict alone, and every health reason but "not found" has the
     /// same one.
     pub const fn of(verdict: Verdict) -> Self {
@@ -166,6 +174,14 @@ mod tests {
             assert!(prompt.zh.chars().count() <= 60 && prompt.en.len() <= 60, "{prompt:?}");
             assert_eq!((prompt.tone, prompt.color), (general.tone, general.color));
         }
+    }
+
+    #[test]
+    fn an_open_ticket_is_told_apart_and_says_nothing_of_health() {
+        for inspect in Inspect::ALL {
+            assert_ne!(of(inspect).zh, Prompt::TICKET_OPEN.zh);
+        }
+        assert!(!Prompt::TICKET_OPEN.zh.contains("健康"));
     }
 
     #[test]

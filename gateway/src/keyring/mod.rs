@@ -38,12 +38,14 @@ pub enum Use {
     Batch,
     /// A link for somebody else that was begun.
     Delegation,
+    /// A single ticket, and its sale.
+    Ticket,
 }
 
 impl Use {
     /// Its label: what its key is derived from.
-    const LABELS: [&'static str; 7] =
-        ["link", "person", "claim", "idempotency", "reading", "batch", "delegation"];
+    const LABELS: [&'static str; 8] =
+        ["link", "person", "claim", "idempotency", "reading", "batch", "delegation", "ticket"];
 }
 
 /// A key's number: rows of the registry say under which they were written.

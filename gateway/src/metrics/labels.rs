@@ -33,6 +33,7 @@ labels! {
     Verdict { partner: Partner, verdict: &'static str, reason: &'static str }
     StageName { stage: &'static str }
     Outcome { outcome: &'static str }
+    TicketCheck { verdict: &'static str, reason: &'static str }
     Budget { partner: Partner, budget: &'static str, outcome: &'static str }
     CacheLookup { cache: &'static str, outcome: &'static str }
     Upstreamed { upstream: &'static str, call: &'static str, outcome: &'static str }

@@ -4,7 +4,9 @@
 mod labels;
 mod parts;
 
-pub use parts::{CacheMetrics, DoorMetrics, ResolverMetrics, RosterMetrics, TlsMetrics, UpstreamMetrics};
+pub use parts::{
+    CacheMetrics, DoorMetrics, ResolverMetrics, RosterMetrics, TicketMetrics, TlsMetrics, UpstreamMetrics,
+};
 
 use std::{sync::Mutex, time::Duration};
 
@@ -57,6 +59,7 @@ pub struct Metrics {
     door: DoorMetrics,
     tls: TlsMetrics,
     roster: RosterMetrics,
+    tickets: TicketMetrics,
 }
 
 impl Default for Metrics {
@@ -89,6 +92,7 @@ impl Metrics {
             door: DoorMetrics::default(),
             tls: TlsMetrics::default(),
             roster: RosterMetrics::default(),
+            tickets: TicketMetrics::default(),
         };
         metrics.register();
         metrics.begin(partners);
@@ -121,6 +125,7 @@ impl Metrics {
         self.door.begin();
         self.tls.begin();
         self.roster.begin();
+        self.tickets.begin();
     }
 
     fn register(&self) {
@@ -182,6 +187,7 @@ impl Metrics {
         self.door.register(&mut registry);
         self.tls.register(&mut registry);
         self.roster.register(&mut registry);
+        self.tickets.register(&mut registry);
     }
 
     /// A verdict was reached.
@@ -293,6 +299,11 @@ impl Metrics {
     /// For changes of partners.
     pub fn roster(&self) -> RosterMetrics {
         self.roster.clone()
+    }
+
+    /// For sales of tickets.
+    pub fn tickets(&self) -> TicketMetrics {
+        self.tickets.clone()
     }
 
     /// In the text format of `OpenMetrics`.

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::{
     Timed,
-    labels::{Asked, Cause, Certificate, Outcome, Partner, Role, Upstreamed},
+    labels::{Asked, Cause, Certificate, Outcome, Partner, Role, TicketCheck, Upstreamed},
 };
+use crate::domain::ticket::SaleVerdict;
 
 /// Counts one memory's hits.
 #[derive(Debug, Clone, Default)]
@@ -145,6 +146,37 @@ pub struct TlsMetrics {
     reloads: Family<Outcome, Counter>,
     /// Those of partners' resolvers, which may go.
     of_resolvers: Arc<Mutex<Vec<Cow<'static, str>>>>,
+}
+
+/// Counts what was decided about sales of tickets.
+#[derive(Debug, Clone, Default)]
+pub struct TicketMetrics {
+    checks: Family<TicketCheck, Counter>,
+}
+
+impl TicketMetrics {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("ticket_checks", "Verdicts on sales of tickets, by reason", self.checks.clone());
+    }
+
+    pub(super) fn begin(&self) {
+        use crate::domain::verdict::Inspect::{
+            HealthAbnormal, HealthPopup, LookupFailed, NoRecord, TestMissing, TestOverdue,
+        };
+        let asked = [NoRecord, HealthAbnormal, HealthPopup, TestMissing, TestOverdue, LookupFailed];
+        for verdict in asked.map(SaleVerdict::inspect).into_iter().chain([SaleVerdict::TicketOpen]) {
+            drop(self.counter(verdict));
+        }
+    }
+
+    /// One was decided.
+    pub(crate) fn checked(&self, verdict: SaleVerdict) {
+        self.counter(verdict).inc();
+    }
+
+    fn counter(&self, verdict: SaleVerdict) -> Counter {
+        self.checks.get_or_create_owned(&TicketCheck { verdict: verdict.name(), reason: verdict.reason() })
+    }
 }
 
 /// Counts changes of partners.

@@ -22,7 +22,7 @@ use super::{
     identity::{self, Who},
     status,
 };
-use crate::{door::Handler, metrics::Metrics};
+use crate::{budget::Budget, door::Handler, metrics::Metrics};
 
 /// Calls that last as long as their callers like: their time says nothing.
 const STREAMS: [&str; 4] = ["CheckStream", "BatchLink", "Watch", "ServerReflectionInfo"];
@@ -43,6 +43,14 @@ pub struct Calls {
 /// When a call's answer must have begun: the caller's deadline, or the longest that any call may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(pub(super) Instant);
+
+/// The budget of a verdict: this long, or what the caller's deadline leaves.
+pub(super) fn budget<T>(request: &tonic::Request<T>, longest: Duration, reply_margin: Duration) -> Budget {
+    let longest = Instant::now() + longest;
+    let given = request.extensions().get::<Deadline>();
+    let given = given.and_then(|given| given.0.checked_sub(reply_margin));
+    Budget(given.map_or(longest, |at| at.min(longest)))
+}
 
 impl Calls {
     pub(super) fn new(routes: Routes, longest: Duration, metrics: Arc<Metrics>) -> Self {

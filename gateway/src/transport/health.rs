@@ -4,17 +4,17 @@
 //! |---|---|
 //! | `liveness` | the process runs |
 //! | `readiness`, the empty name, `ridegate.validator.v1.ValidatorService` | the gateway is ready |
-//! | `ridegate.partner.v1.PartnerService` | it is ready and the registry answers |
+//! | `ridegate.partner.v1.PartnerService`, `ridegate.ticketing.v1.TicketService` | it is ready and the registry answers |
 //! | `dependency/registry`, `dependency/authority` | that answers |
 
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use super::{PARTNER_SERVICE, VALIDATOR_SERVICE};
+use super::{PARTNER_SERVICE, TICKET_SERVICE, VALIDATOR_SERVICE};
 use crate::health::State;
 
 /// What each name says of a state.
-fn services(state: State) -> [(&'static str, bool); 7] {
+fn services(state: State) -> [(&'static str, bool); 8] {
     let ready = state.is_ready();
     [
         ("liveness", true),
@@ -22,6 +22,7 @@ fn services(state: State) -> [(&'static str, bool); 7] {
         ("", ready),
         (VALIDATOR_SERVICE, ready),
         (PARTNER_SERVICE, ready && state.registry),
+        (TICKET_SERVICE, ready && state.registry),
         ("dependency/registry", state.registry),
         ("dependency/authority", state.authority),
     ]

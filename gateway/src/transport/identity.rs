@@ -23,7 +23,12 @@ pub(super) enum Who {
     Anybody,
     Validators,
     Partners,
+    Ticketing,
 }
+
+/// A ticket window or machine that was admitted as one.
+#[derive(Clone)]
+struct Window(Validator);
 
 /// Looks at who calls before anything of the call's content is read, and leaves what services need to know of it among
 /// the request's extensions.
@@ -34,9 +39,13 @@ pub(super) fn admit<B>(request: &mut Request<B>, who: Who) -> Result<(), Status>
     match (who, caller(request)?) {
         (Who::Validators, Identity::Validator(validator)) => drop(request.extensions_mut().insert(validator)),
         (Who::Partners, Identity::Partner(partner)) => drop(request.extensions_mut().insert(partner)),
+        (Who::Ticketing, Identity::Ticketing(window)) => {
+            drop(request.extensions_mut().insert(Window(window)));
+        }
         (Who::Everybody | Who::Anybody, _) => {}
         (Who::Validators, _) => return Err(status::wrong_role("validators")),
         (Who::Partners, _) => return Err(status::wrong_role("partners")),
+        (Who::Ticketing, _) => return Err(status::wrong_role("ticket windows and machines")),
     }
     Ok(())
 }
@@ -60,6 +69,11 @@ fn caller<B>(request: &Request<B>) -> Result<Identity, Status> {
 /// The validator that calls. Whoever was not admitted as one is nobody.
 pub(super) fn validator<T>(request: &tonic::Request<T>) -> Result<Validator, Status> {
     request.extensions().get().cloned().ok_or_else(status::no_identity)
+}
+
+/// The ticket window or machine that calls.
+pub(super) fn window<T>(request: &tonic::Request<T>) -> Result<Validator, Status> {
+    request.extensions().get().map(|Window(window)| window.clone()).ok_or_else(status::no_identity)
 }
 
 /// The partner that calls.

@@ -7,17 +7,20 @@ mod health;
 mod identity;
 mod partner;
 mod status;
+mod ticketing;
 mod validator;
 mod wire;
 
 pub use calls::Calls;
 pub use partner::PartnerApi;
+pub use ticketing::TicketApi;
 pub use validator::{Fleets, Inspections, ValidatorApi};
 
 use std::{sync::Arc, time::Duration};
 
 use ridegate_proto::{
     FILE_DESCRIPTOR_SET, partner::v1::partner_service_server::PartnerServiceServer,
+    ticketing::v1::ticket_service_server::TicketServiceServer,
     validator::v1::validator_service_server::ValidatorServiceServer,
 };
 use thiserror::Error;
@@ -27,16 +30,17 @@ use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use self::identity::Who;
 use crate::{health::Health, metrics::Metrics};
 
-/// The largest message of a validator, in bytes. A ride code may have 4 KiB; from there to here an error names the field.
+/// The largest message of a validator, or of a ticket window, in bytes. A ride code may have 4 KiB; from there to here an error names the field.
 const MAX_TAP: usize = 16 * 1024;
 /// The largest of anybody else.
 const MAX_MESSAGE: usize = 64 * 1024;
 
 const VALIDATOR_SERVICE: &str = "ridegate.validator.v1.ValidatorService";
 const PARTNER_SERVICE: &str = "ridegate.partner.v1.PartnerService";
+const TICKET_SERVICE: &str = "ridegate.ticketing.v1.TicketService";
 
 /// Every service there is, who may call it, and its calls.
-const SERVICES: [Service; 5] = [
+const SERVICES: [Service; 6] = [
     (VALIDATOR_SERVICE, Who::Validators, &["Check", "CheckStream", "ReportInspection"]),
     (
         PARTNER_SERVICE,
@@ -55,6 +59,7 @@ const SERVICES: [Service; 5] = [
             "ConfirmDelegatedLink",
         ],
     ),
+    (TICKET_SERVICE, Who::Ticketing, &["CheckSale", "ReportSold", "ReportUsed"]),
     ("grpc.health.v1.Health", Who::Everybody, &["Check", "Watch"]),
     ("grpc.reflection.v1.ServerReflection", Who::Anybody, &["ServerReflectionInfo"]),
     ("grpc.reflection.v1alpha.ServerReflection", Who::Anybody, &["ServerReflectionInfo"]),
@@ -80,6 +85,7 @@ pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 pub async fn calls(
     validators: ValidatorApi,
     partners: PartnerApi,
+    tickets: TicketApi,
     health: &Health,
     metrics: &Arc<Metrics>,
     manners: Manners,
@@ -92,6 +98,7 @@ pub async fn calls(
     routes
         .add_service(ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_TAP))
         .add_service(PartnerServiceServer::new(partners).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(TicketServiceServer::new(tickets).max_decoding_message_size(MAX_TAP))
         .add_service(HealthServer::new(health_service).max_decoding_message_size(MAX_MESSAGE));
     if manners.reflection {
         let files = || {

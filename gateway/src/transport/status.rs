@@ -6,9 +6,10 @@ use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
-    admission::{FieldError, quota::OverQuota},
+    admission::{FieldError, identity::Validator, quota::OverQuota},
     backends::registry::RegistryError,
     linking::LinkingError,
+    ticketing::TicketingError,
 };
 
 const DOMAIN: &str = "ridegate";
@@ -31,7 +32,7 @@ pub(super) fn undecodable(status: &Status) -> Option<Status> {
     if status.code() == Code::OutOfRange && status.message().contains("decoded message length too large") {
         return Some(field(&FieldError::new(
             "message",
-            "is too large: at most 16 KiB for a validator, 64 KiB for a partner",
+            "is too large: at most 64 KiB for a partner, 16 KiB for everybody else",
         )));
     }
     // Such as "failed to decode Protobuf message: CheckRequest.request_id: …: data is not UTF-8 encoded".
@@ -102,33 +103,36 @@ pub(super) fn unknown_partner() -> Status {
 
 /// Over quota: when to come again, in `RetryInfo` and in the trailers that HTTP clients know.
 pub(super) fn over_quota(partner: &str, over: OverQuota) -> Status {
+    exhausted("over the partner's quota", format!("partner:{partner}"), "calls of this partner", over)
+}
+
+/// The same for a ticket window or machine.
+pub(super) fn device_over_quota(Validator { operator, device }: &Validator, over: OverQuota) -> Status {
+    exhausted(
+        "this device asks too often",
+        format!("device:{operator}:{device}"),
+        "checks of this device",
+        over,
+    )
+}
+
+fn exhausted(message: &str, whose: String, what: &str, over: OverQuota) -> Status {
     let mut details = details("OVER_QUOTA");
     details.set_retry_info(Some(over.retry_after));
-    details.add_quota_failure_violation(format!("partner:{partner}"), "calls of this partner");
+    details.add_quota_failure_violation(whose, what);
     let mut trailers = MetadataMap::new();
     let seconds = over.retry_after.as_secs() + u64::from(over.retry_after.subsec_nanos() > 0);
     trailers.insert("ratelimit-limit", over.limit.into());
     trailers.insert("ratelimit-remaining", 0.into());
     trailers.insert("ratelimit-reset", seconds.into());
-    Status::with_error_details_and_metadata(
-        Code::ResourceExhausted,
-        "over the partner's quota",
-        details,
-        trailers,
-    )
+    Status::with_error_details_and_metadata(Code::ResourceExhausted, message, details, trailers)
 }
 
 /// A partner's request that could not be carried out: nothing was acknowledged, so it may be repeated.
 pub(super) fn linking(error: &LinkingError) -> Status {
     tracing::warn!(cause = %error, "a partner's request could not be carried out");
     let reason = match error {
-        LinkingError::Registry(RegistryError::Unreadable(_)) => {
-            return Status::with_error_details(
-                Code::Internal,
-                "the registry is damaged",
-                details("REGISTRY_UNREADABLE"),
-            );
-        }
+        LinkingError::Registry(RegistryError::Unreadable(_)) => return damaged(),
         LinkingError::Registry(_) | LinkingError::Interrupted => "REGISTRY_UNAVAILABLE",
         LinkingError::Authority(_) => "AUTHORITY_UNAVAILABLE",
     };
@@ -156,6 +160,30 @@ pub(super) fn no_such_batch() -> Status {
 pub(super) fn rows_left_out() -> Status {
     let message = "rows.first_row: rows before it were not carried out, GetBatch says how many were";
     Status::with_error_details(Code::FailedPrecondition, message, details("ROWS_LEFT_OUT"))
+}
+
+/// A report of a ticket window or machine that could not be carried out.
+pub(super) fn ticketing(error: &TicketingError) -> Status {
+    let registry = match error {
+        TicketingError::NoSuchSale => {
+            return Status::with_error_details(Code::NotFound, error.to_string(), details("NO_SUCH_SALE"));
+        }
+        TicketingError::OtherTicket => {
+            return field(&FieldError::new("ticket", "must be this sale's, and no other sale's"));
+        }
+        TicketingError::Registry(registry) => registry,
+    };
+    tracing::warn!(cause = %registry, "a report of a ticket could not be carried out");
+    if matches!(registry, RegistryError::Unreadable(_)) {
+        return damaged();
+    }
+    let mut details = details("REGISTRY_UNAVAILABLE");
+    details.set_retry_info(Some(RETRY_UNAVAILABLE));
+    Status::with_error_details(Code::Unavailable, "not carried out, try again", details)
+}
+
+fn damaged() -> Status {
+    Status::with_error_details(Code::Internal, "the registry is damaged", details("REGISTRY_UNREADABLE"))
 }
 
 pub(super) fn key_reused() -> Status {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use super::{calls::Deadline, identity, status, wire};
+use super::{calls, identity, status, wire};
 use crate::{
     admission::{
         FieldError,
@@ -51,6 +51,13 @@ pub struct Fleets {
     pub help: HashMap<String, String>,
     /// The service line of every other operator.
     pub default_help: String,
+}
+
+impl Fleets {
+    /// An operator's service line.
+    pub fn help_line(&self, operator: &str) -> &str {
+        self.help.get(operator).unwrap_or(&self.default_help)
+    }
 }
 
 /// What staff decided, counted and nothing else (D31).
@@ -86,21 +93,10 @@ pub struct ValidatorApi {
 }
 
 impl ValidatorApi {
-    /// The budget that a caller's deadline leaves.
-    fn budget<T>(&self, request: &Request<T>) -> Budget {
-        let longest = Instant::now() + self.budget;
-        let given = request.extensions().get::<Deadline>();
-        Budget(
-            given
-                .and_then(|given| given.0.checked_sub(self.reply_margin))
-                .map_or(longest, |at| at.min(longest)),
-        )
-    }
-
     fn reply(&self, tap: &Tap, answer: &Answer) -> CheckResponse {
         let operator = &tap.device.validator.operator;
         let full = self.fleets.full_reasons.contains(operator);
-        let help = self.fleets.help.get(operator).unwrap_or(&self.fleets.default_help);
+        let help = self.fleets.help_line(operator);
         let verdict = answer.finding.verdict;
         CheckResponse {
             request_id: tap.request_id.clone(),
@@ -183,7 +179,7 @@ impl ValidatorApi {
 impl ValidatorService for ValidatorApi {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let validator = identity::validator(&request)?;
-        let budget = self.budget(&request);
+        let budget = calls::budget(&request, self.budget, self.reply_margin);
         let wants_timing = request.metadata().contains_key(WANTS_TIMING);
         let tap = wire::tap(request.into_inner(), validator).map_err(|error| status::field(&error))?;
         let answer = self.road.decide(&tap, budget).await;

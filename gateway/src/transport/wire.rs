@@ -15,6 +15,7 @@ use crate::{
     domain::{
         passage::{Direction, Passage},
         prompt::{Color, Prompt, Tone},
+        ticket::SaleVerdict,
         verdict::{AllowReason, Degraded, Inspect, Verdict},
     },
     stages::{Stage, Stages},
@@ -126,6 +127,22 @@ pub(super) fn prompt(prompt: Prompt, own: Option<&Words>, help: &str) -> wire::P
         Color::Red => wire::Color::Red,
     };
     wire::Prompt { zh: zh.into(), en: en.into(), tone: tone.into(), color: color.into(), help: help.into() }
+}
+
+/// What a window or machine shows about a sale.
+pub(super) fn sale_prompt(verdict: SaleVerdict, help: &str) -> wire::Prompt {
+    match verdict {
+        SaleVerdict::Asked(allowed @ Verdict::Allow(_)) => prompt(Prompt::of(allowed), None, ""),
+        SaleVerdict::Asked(inspect) => prompt(Prompt::of(inspect), None, help),
+        SaleVerdict::TicketOpen => prompt(Prompt::TICKET_OPEN, None, help),
+    }
+}
+
+pub(super) const fn sale_verdict(sale: SaleVerdict) -> wire::Verdict {
+    match sale {
+        SaleVerdict::Asked(decided) => verdict(decided),
+        SaleVerdict::TicketOpen => wire::Verdict::Inspect,
+    }
 }
 
 pub(super) fn degraded(degraded: Degraded) -> wire::Degraded {

@@ -17,6 +17,7 @@ use tonic::{
 use tonic_types::StatusExt;
 
 use crate::{
+    admission::sale::IdNumber,
     domain::facts::{Facts, HealthState, PopupNumber, Report, Subject, Test, TestResult},
     metrics::UpstreamMetrics,
 };
@@ -125,6 +126,25 @@ impl Authority {
                 let error = AuthorityError::from(failure);
                 subjects.iter().map(|subject| (subject.clone(), Err(error))).collect()
             }
+        }
+    }
+
+    /// The subject of an ID number, for the sale of a ticket; `None` if nobody has it.
+    pub async fn identify(
+        &self,
+        number: &IdNumber,
+        cap: Duration,
+    ) -> Result<Option<Subject>, AuthorityError> {
+        let request = wire::IdentifyForTicketRequest { id_number: number.expose().to_owned() };
+        let mut client = self.client.clone();
+        let read = |answer: wire::IdentifyForTicketResponse| match answer.subject {
+            subject if subject.is_empty() => Err(wrong("subject is empty")),
+            subject => Ok(Subject::new(subject)),
+        };
+        match self.within("IdentifyForTicket", cap, client.identify_for_ticket(request), read).await {
+            Ok(subject) => Ok(Some(subject)),
+            Err(Failure::Status(Code::NotFound)) => Ok(None),
+            Err(failure) => Err(failure.into()),
         }
     }
 

@@ -14,6 +14,7 @@ mod rekey;
 mod retention;
 mod row;
 mod schema;
+mod tickets;
 
 pub use batches::{Batch, BatchRow};
 pub use changes::{Changed, Head};

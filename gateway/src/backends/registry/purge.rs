@@ -179,7 +179,10 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let mut change = self.begin().await?;
         match scope {
-            Scope::Person(_) => change.delete_agent(condition).await?,
+            Scope::Person(_) => {
+                change.delete_agent(condition).await?;
+                change.delete_ticket(condition).await?;
+            }
             Scope::Partner(partner) => change.delete_partner(partner).await?,
             Scope::Everything => {
                 change.delete_all().await?;
@@ -195,7 +198,7 @@ impl Registry {
         let statements: &[&'static str] = if self.embedded {
             &["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
         } else {
-            &["VACUUM link", "VACUUM idempotency"]
+            &["VACUUM link", "VACUUM idempotency", "VACUUM ticket"]
         };
         for statement in statements {
             sqlx::raw_sql(*statement).execute(&self.writer).await?;
@@ -222,6 +225,17 @@ impl Change {
         Ok(())
     }
 
+    /// An open ticket is under one of the same names.
+    async fn delete_ticket(&mut self, condition: &Condition) -> Result<(), RegistryError> {
+        for name in &condition.names {
+            sqlx::query("DELETE FROM ticket WHERE person = $1")
+                .bind(name.clone())
+                .execute(&mut *self.at)
+                .await?;
+        }
+        Ok(())
+    }
+
     async fn delete_partner(&mut self, partner: &PartnerId) -> Result<(), RegistryError> {
         for statement in [
             "DELETE FROM batch_refused WHERE batch IN (SELECT key FROM batch WHERE partner = $1)",
@@ -236,6 +250,7 @@ impl Change {
     async fn delete_all(&mut self) -> Result<(), RegistryError> {
         for statement in [
             "DELETE FROM idempotency",
+            "DELETE FROM ticket",
             "DELETE FROM batch_refused",
             "DELETE FROM batch",
             "DELETE FROM delegation",

@@ -41,6 +41,10 @@ impl Registry {
             ("changes", "DELETE FROM change WHERE at < $1", kept.changes),
         ];
         let mut forgotten = Vec::new();
+        let tickets = self.forget_old_tickets(now).await?;
+        if tickets > 0 {
+            forgotten.push(("tickets", tickets));
+        }
         for (what, statement, long) in tasks {
             let before = now.as_second() - i64::try_from(long.as_secs()).unwrap_or(i64::MAX);
             let gone = sqlx::query(statement).bind(before).execute(&self.writer).await?.rows_affected();

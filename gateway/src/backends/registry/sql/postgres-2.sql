@@ -74,6 +74,15 @@ CREATE TABLE delegation (
     at         BIGINT NOT NULL
 );
 
+-- Single tickets that are open, and sales that are held: one for each person.
+CREATE TABLE ticket (
+    person BYTEA PRIMARY KEY,
+    sale   BYTEA NOT NULL UNIQUE,
+    number BYTEA UNIQUE,
+    until  BIGINT NOT NULL
+);
+CREATE INDEX ticket_until ON ticket (until);
+
 -- What operators did. Nothing in it is changed or taken away; every entry holds the hash of the one before.
 CREATE TABLE record (
     seq      BIGINT PRIMARY KEY,

@@ -68,6 +68,15 @@ CREATE TABLE delegation (
     at         INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Single tickets that are open, and sales that are held: one for each person.
+CREATE TABLE ticket (
+    person BLOB PRIMARY KEY,
+    sale   BLOB NOT NULL UNIQUE,
+    number BLOB UNIQUE,
+    until  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ticket_until ON ticket (until);
+
 -- What operators did. Nothing in it is changed or taken away; every entry holds the hash of the one before.
 CREATE TABLE record (
     seq      INTEGER PRIMARY KEY,
