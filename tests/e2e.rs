@@ -18,6 +18,8 @@ mod process;
 mod architecture;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
+#[path = "e2e/batches.rs"]
+mod batches;
 #[path = "e2e/binary.rs"]
 mod binary;
 #[path = "e2e/canary.rs"]

@@ -105,7 +105,7 @@ fn only_the_edges_name_the_wire() {
     let inside = naming("gateway/src", &wire);
     let edges = [
         "gateway/src/transport/",
-        "gateway/src/backends/authority.rs",
+        "gateway/src/backends/authority/",
         "gateway/src/backends/code_resolver.rs",
         "gateway/src/app/upstream.rs",
         "gateway/src/config/values.rs",

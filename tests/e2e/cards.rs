@@ -56,6 +56,11 @@ async fn link(house: &House, partner: &str, card: (MediumKind, &str, &str), ride
     let media = vec![Medium { kind: medium.into(), issuer: issuer.into(), account: account.into() }];
     let key = format!("{partner}-{rider}-{medium:?}");
     house.authority.authorise(&key, &subject(rider));
+    let company_links =
+        [MediumKind::SeniorCard, MediumKind::CivilAffairsCard, MediumKind::DisabilityServiceCard];
+    if company_links.contains(&medium) {
+        return house.link_concession(media[0].clone(), &key).await;
+    }
     let request = LinkRiderRequest {
         idempotency_key: key.clone(),
         media,

@@ -34,8 +34,10 @@ pub enum Changed {
 impl Registry {
     /// How far the log goes.
     pub async fn head(&self) -> Result<Head, RegistryError> {
-        let row =
-            sqlx::query("SELECT seq, current FROM change_head, keyset").fetch_one(&self.readers).await?;
+        self.is_checked()?;
+        // A log without links would be no use.
+        let head = "SELECT seq, current FROM change_head, keyset WHERE (SELECT COUNT(*) FROM (SELECT 1 FROM link LIMIT 1) AS any_link) < 2";
+        let row = sqlx::query(head).fetch_one(&self.readers).await?;
         Ok(Head { seq: row.try_get("seq")?, key: row.try_get("current")? })
     }
 

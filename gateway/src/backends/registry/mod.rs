@@ -98,13 +98,6 @@ pub struct Found {
 }
 
 impl Registry {
-    /// Whether it answers.
-    pub async fn ping(&self) -> Result<(), RegistryError> {
-        self.is_checked()?;
-        sqlx::query("SELECT 1 FROM link LIMIT 1").fetch_optional(&self.readers).await?;
-        Ok(())
-    }
-
     /// Whose account it is that may have these names; `None` if it is not linked.
     pub async fn find(&self, names: &[Pseudonym]) -> Result<Option<Found>, RegistryError> {
         self.is_checked()?;
