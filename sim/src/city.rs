@@ -58,7 +58,7 @@ pub struct City {
     riders: HashMap<(usize, Rider), Vec<Commuter>>,
     /// A healthy rider of the first partner whose codes live long enough to be pasted.
     visitor: Commuter,
-    authority: Authority,
+    pub(crate) authority: Authority,
     /// Of partners whose codes only they can read.
     resolvers: Vec<Resolver>,
     /// The channel of every caller there is, by identity. Each has a certificate and a connection of its own.
@@ -106,6 +106,7 @@ impl City {
             _temporary: temporary,
         };
         city.link_riders().await?;
+        city.link_cards().await?;
         city.site(seed).write(&city.folder)?;
         Ok(city)
     }
@@ -257,6 +258,7 @@ async fn start_gateway(folder: &Path, authority: &Authority, clock: Clock, more:
          [authority]\nendpoint = \"{}\"\nlookup_timeout = \"5s\"\nexchange_timeout = \"10s\"\n\
          [registry]\ntimeout = \"5s\"\n\
          [verdict]\nbudget = \"10s\"\ndouble_read = \"30s\"\n\
+         [cards]\nper_device_per_second = 1000\nper_device_burst = 1000\n\
          [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n\
          [fleets]\nfull_reasons = [\"{BUS}\"]\nhelp = {{ {METRO} = \"96165\", {BUS} = \"96166\" }}\n\
          {more}\n",

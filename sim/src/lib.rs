@@ -3,6 +3,7 @@
 
 pub mod alipay;
 pub mod authority;
+mod cards;
 pub mod city;
 pub mod demo;
 pub mod gates;

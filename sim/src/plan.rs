@@ -2,7 +2,7 @@
 
 use rand::{Rng, RngExt, seq::SliceRandom};
 
-use crate::{online::Half, riders::Rider};
+use crate::{cards::Card, online::Half, riders::Rider};
 
 /// One rider's story at a gate, or at two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,16 +29,18 @@ pub(crate) enum Story {
     IsReadTwice,
     /// Is overdue at one gate and shows the same code at the next: still overdue, not a replay.
     TriesNextGate,
+    /// Taps a card on the way in.
+    Taps(Card),
 }
 
 use Story::{
     Enters, ForgesIssuer, ForgesPhone, IsReadTwice, IsRetried, Leaves, LendsCode, ShowsDamaged, ShowsExpired,
-    ShowsSomethingElse, TriesNextGate,
+    ShowsSomethingElse, Taps, TriesNextGate,
 };
 
 /// How many of a hundred riders live each story.
-const SHARES: [(Story, usize); 20] = [
-    (Enters(Rider::Healthy), 52),
+const SHARES: [(Story, usize); 25] = [
+    (Enters(Rider::Healthy), 45),
     (Enters(Rider::Exempt), 3),
     (Enters(Rider::Overdue), 6),
     (Enters(Rider::Abnormal), 2),
@@ -58,6 +60,11 @@ const SHARES: [(Story, usize); 20] = [
     (IsRetried, 3),
     (IsReadTwice, 2),
     (TriesNextGate, 3),
+    (Taps(Card::Yikatong), 2),
+    (Taps(Card::Nfc), 1),
+    (Taps(Card::TUnion), 2),
+    (Taps(Card::Unlinked), 1),
+    (Taps(Card::Bank), 1),
 ];
 
 /// What a tap must be answered with.
@@ -66,10 +73,21 @@ pub(crate) struct Expected {
     pub(crate) allow: bool,
     /// The reason in full.
     pub(crate) reason: &'static str,
-    /// Whether the answer names the partner.
-    pub(crate) partner: bool,
+    /// Whom the answer names.
+    pub(crate) partner: Whose,
     /// Whether it repeats the first tap's.
     pub(crate) repeats: bool,
+}
+
+/// Whose code or card an answer says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The partner's whose turn it is.
+    Partners,
+    /// The card company's.
+    Companys,
+    /// Nobody's that is known.
+    Nobodys,
 }
 
 impl Story {
@@ -87,11 +105,12 @@ impl Story {
             ForgesPhone | ForgesIssuer => vec![inspect("CODE_UNTRUSTED")],
             ShowsDamaged => vec![match half {
                 Half::Malformed => inspect("CODE_MALFORMED"),
-                Half::MalformedOfNobody => Expected { partner: false, ..inspect("CODE_MALFORMED") },
+                Half::MalformedOfNobody => Expected { partner: Whose::Nobodys, ..inspect("CODE_MALFORMED") },
                 Half::Untrusted => inspect("CODE_UNTRUSTED"),
-                Half::Unrecognized => Expected { partner: false, ..inspect("CODE_UNRECOGNIZED") },
+                Half::Unrecognized => Expected { partner: Whose::Nobodys, ..inspect("CODE_UNRECOGNIZED") },
             }],
-            ShowsSomethingElse => vec![Expected { partner: false, ..inspect("CODE_UNRECOGNIZED") }],
+            ShowsSomethingElse => vec![Expected { partner: Whose::Nobodys, ..inspect("CODE_UNRECOGNIZED") }],
+            Taps(card) => vec![tapped(card)],
             LendsCode => vec![enters(Rider::Healthy), inspect("CODE_REPLAYED")],
             IsRetried | IsReadTwice => {
                 vec![enters(Rider::Healthy), Expected { repeats: true, ..enters(Rider::Healthy) }]
@@ -123,12 +142,22 @@ const fn enters(rider: Rider) -> Expected {
     }
 }
 
+const fn tapped(card: Card) -> Expected {
+    let partner = if card.is_known() { Whose::Companys } else { Whose::Nobodys };
+    let expected = match card {
+        Card::Yikatong | Card::Nfc | Card::TUnion => allow("HEALTH_OK"),
+        Card::Unlinked => inspect("NOT_LINKED"),
+        Card::Bank => inspect("MEDIUM_UNSUPPORTED"),
+    };
+    Expected { partner, ..expected }
+}
+
 const fn allow(reason: &'static str) -> Expected {
-    Expected { allow: true, reason, partner: true, repeats: false }
+    Expected { allow: true, reason, partner: Whose::Partners, repeats: false }
 }
 
 const fn inspect(reason: &'static str) -> Expected {
-    Expected { allow: false, reason, partner: true, repeats: false }
+    Expected { allow: false, reason, partner: Whose::Partners, repeats: false }
 }
 
 /// Stories that need exactly `taps` taps, in the shares above, shuffled hundred by hundred.

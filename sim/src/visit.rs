@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use tonic::{Response, Status};
 
 use crate::{
+    cards,
     city::{City, VALIDITY_S},
     gates::Gate,
-    plan::{self, Expected, Story},
+    plan::{self, Expected, Story, Whose},
     progress::Progress,
     report::{Mismatch, Report},
 };
@@ -43,7 +44,11 @@ impl Visit {
         }
         let mut first_verdict = String::new();
         for (visit, expected) in self.story.expected(half).into_iter().enumerate() {
-            let (gate, request) = self.tap(visit, &code);
+            let medium = match self.story {
+                Story::Taps(card) => check_request::Medium::Card(card.tap(self.turn)),
+                _ => check_request::Medium::QrCode(code.clone().into()),
+            };
+            let (gate, request) = self.tap(visit, medium);
             let began = Instant::now();
             let answer = self.check(&gate, request).await;
             let latency = began.elapsed();
@@ -83,19 +88,20 @@ impl Visit {
             Story::ShowsSomethingElse => {
                 Ok(plan::something_else(&mut ChaCha20Rng::seed_from_u64(self.noise)))
             }
+            Story::Taps(_) => Ok(Vec::new()),
             _ => commuter.code(clock).await,
         }
     }
 
     /// Which gate, and what it sends.
-    fn tap(&self, visit: usize, code: &[u8]) -> (Gate, CheckRequest) {
+    fn tap(&self, visit: usize, medium: check_request::Medium) -> (Gate, CheckRequest) {
         let elsewhere = matches!(self.story, Story::LendsCode | Story::TriesNextGate);
         // Four on: another gate of the same fleet.
         let gate = Gate::new(self.turn + if elsewhere { 4 * visit } else { 0 });
         let again = if self.story == Story::IsRetried { 0 } else { visit };
         let request = CheckRequest {
             request_id: format!("tap-{}-{again}", self.turn),
-            medium: Some(check_request::Medium::QrCode(code.to_vec().into())),
+            medium: Some(medium),
             direction: gate.direction(matches!(self.story, Story::Leaves(_))).into(),
             location: if gate.bus { "line-1" } else { "xizhimen" }.into(),
             device_id: String::new(),
@@ -168,7 +174,12 @@ impl Seen {
         Self {
             allow: expected.allow,
             reason: if coarse { "HEALTH" } else { expected.reason }.to_owned(),
-            partner: if expected.partner { partner } else { "" }.to_owned(),
+            partner: match expected.partner {
+                Whose::Partners => partner,
+                Whose::Companys => cards::COMPANY,
+                Whose::Nobodys => "",
+            }
+            .to_owned(),
             retry_of: if expected.repeats { first_verdict } else { "" }.to_owned(),
         }
     }

@@ -48,7 +48,7 @@ async fn tapped(house: &House, id: &str, card: CardTap) -> CheckResponse {
 }
 
 /// Links a card of this rider's, whom the authority knows.
-async fn link(house: &House, partner: &str, card: (MediumKind, &str, &str), rider: u64, kind: Rider) {
+pub async fn link(house: &House, partner: &str, card: (MediumKind, &str, &str), rider: u64, kind: Rider) {
     if let Some(facts) = kind.facts(house.clock.now()) {
         house.authority.set(&subject(rider), facts);
     }

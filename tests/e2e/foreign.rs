@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    cards,
     house::{GATE, House, ISSUER, NOON, digits, link_request, request, said, subject},
     observed::counted_to,
     tickets::{buyer, id_number},
@@ -46,6 +47,8 @@ async fn link() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tap() {
     let house = House::guarded("").await;
+    let card = (MediumKind::YikatongCard, "01001000", "1000751112345678");
+    cards::link(&house, "yikatong", card, 9, Rider::Healthy).await;
     let codes = json!({
         "healthy": codes(&house, Rider::Healthy, 1, 8).await,
         "overdue": codes(&house, Rider::Overdue, 2, 2).await,

@@ -51,6 +51,27 @@ def forged(code):
     return code[:-1] + bytes([code[-1] ^ 1])
 
 
+def a_card_is_tapped(house):
+    check = lambda request: taps.validator(house).Check(request, timeout=h.PATIENCE)
+    yikatong, bank = v1.CARD_KIND_YIKATONG_CARD, v1.CARD_KIND_UNIONPAY_BANK_CARD
+    for request_id in ("card", "card"):
+        answer = check(taps.card_request(request_id, yikatong, "1000751112345678", "01001000"))
+        h.equals("a linked card", (said(answer), answer.partner, answer.retry_of), ("ALLOW HEALTH_OK", "yikatong", ""))
+    answer = check(taps.card_request("card", yikatong, "1000751112345679", "01001000"))
+    h.equals("another", said(answer), "INSPECT NOT_LINKED")
+    answer = check(taps.card_request("card", bank))
+    h.equals("a bank card", (said(answer), answer.partner), ("INSPECT MEDIUM_UNSUPPORTED", ""))
+    h.holds("another way in", "乘车码" in answer.prompt.zh and "ride code" in answer.prompt.en, answer.prompt)
+    for field, bad in [
+        ("card.kind", taps.card_request("bad", v1.CARD_KIND_UNSPECIFIED, "777", "01001000")),
+        ("card.kind", taps.card_request("bad", 77, "777", "01001000")),
+        ("card.number", taps.card_request("bad", yikatong, "777-777", "01001000")),
+        ("card.issuer", taps.card_request("bad", yikatong, "777", "777")),
+    ]:
+        error = h.fails(f"a card, bad {field}", lambda: check(bad), "INVALID_ARGUMENT", "INVALID_FIELD", field)
+        h.holds("it tells no value", "777" not in error.details())
+
+
 def every_field_is_named(house):
     check = taps.validator(house).Check
     code = house.code("healthy")
@@ -108,6 +129,7 @@ def is_verdict_id(text):
 def program(house):
     a_tap_is_retried_and_not_replayed(house)
     whatever_a_rider_shows_gets_an_answer(house)
+    a_card_is_tapped(house)
     every_field_is_named(house)
     stages_are_timed_for_who_asks(house)
     staff_report_what_they_decided(house)

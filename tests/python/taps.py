@@ -11,6 +11,12 @@ def request(request_id, code, **more):
     return v1.CheckRequest(request_id=request_id, qr_code=code, **fields)
 
 
+def card_request(request_id, kind, number="", issuer="", **more):
+    """One tap of a card on the way in."""
+    card = v1.CardTap(kind=kind, number=number, issuer=issuer)
+    return v1.CheckRequest(request_id=request_id, card=card, **{"direction": v1.DIRECTION_ENTRY, **more})
+
+
 def validator(house, caller="validator"):
     return ValidatorServiceStub(house.channel(caller))
 
