@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences fuzz bench demo
+.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry demo
 
 # The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
@@ -65,6 +65,10 @@ bench:
 	$(CARGO) bench -p ridegate-sm2 --bench verify
 	$(CARGO) bench -p ridegate-adapters --bench formats
 	$(CARGO) bench -p ridegate-gateway --bench policy
+
+# Links in numbers: minutes, and half a gigabyte for every million of them.
+bench-registry: tools
+	scripts/registry-load 1000000 200000
 
 demo:
 	$(CARGO) run --release -- demo

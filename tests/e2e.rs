@@ -86,5 +86,7 @@ mod roles;
 mod stream;
 #[path = "e2e/tickets.rs"]
 mod tickets;
+#[path = "e2e/upkeep.rs"]
+mod upkeep;
 #[path = "e2e/vectors.rs"]
 mod vectors;

@@ -197,7 +197,10 @@ fn scope(whose: &Whose, keys: &Keyring) -> Result<Scope, Stop> {
 fn account() -> Result<Account, Stop> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        eprintln!("the account, and Enter:");
+        #[expect(clippy::print_stderr, reason = "this is where the program speaks to who started it")]
+        {
+            eprintln!("the account, and Enter:");
+        }
     }
     let mut line = String::new();
     input.lock().read_line(&mut line).context("standard input cannot be read")?;
@@ -223,7 +226,7 @@ pub(crate) async fn record(arguments: &Arguments) -> ExitCode {
                 Some(last) => format!(
                     "{} entries, none changed; the last one's hash is {}",
                     entries.len(),
-                    last.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+                    hex::encode(&last.hash)
                 ),
             });
             Ok(lines.join("\n"))

@@ -271,7 +271,7 @@ async fn of_many_who_race_for_the_last_place_one_wins(store: Store) {
     for round in 0..10_u64 {
         let mut racers = JoinSet::new();
         for racer in 0..12_u64 {
-            let registry = Arc::clone(&registries[racer as usize % 4]);
+            let registry = Arc::clone(&registries[usize::try_from(racer).unwrap() % 4]);
             let card = physical(round * 100 + racer);
             racers.spawn(async move { link(&registry, &[card], &rider(round)).await });
         }
@@ -460,8 +460,7 @@ async fn what_ended_is_told_in_order(store: Store) {
     }
     let (mut heard, mut seen) = (HashSet::new(), 0);
     while heard.len() < 60 {
-        let head = registry.head().await.unwrap().seq;
-        if seen < head {
+        if seen < registry.head().await.unwrap().seq {
             let Changed::Links { names, upto } = registry.changes(seen).await.unwrap() else { panic!("all") };
             assert_eq!(i64::try_from(names.len()).unwrap(), upto - seen);
             seen = upto;

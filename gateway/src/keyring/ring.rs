@@ -72,10 +72,10 @@ impl Keyring {
         let mut lines: Vec<_> =
             text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let numbered = lines.first().map(|only| format!("1 {only}"));
-        if let (Some(first), Some(numbered)) = (lines.first_mut(), &numbered) {
-            if !first.contains(' ') {
-                *first = numbered;
-            }
+        if let (Some(first), Some(numbered)) = (lines.first_mut(), &numbered)
+            && !first.contains(' ')
+        {
+            *first = numbered;
         }
         let next = path.with_extension("new");
         write(&next, &format!("{}\n{} {}\n", lines.join("\n"), newest + 1, new_secret()))?;

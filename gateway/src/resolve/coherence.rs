@@ -77,10 +77,7 @@ impl Coherence {
     async fn check(&self) -> Result<(), RegistryError> {
         self.registry.check().await.map_err(|error| match error {
             OpenError::Database(error) => RegistryError::Unavailable(error),
-            error => {
-                tracing::error!(cause = %error, "the registry cannot be used");
-                RegistryError::NotChecked
-            }
+            error => RegistryError::NotUsable(error),
         })
     }
 

@@ -145,7 +145,7 @@ mod tests {
         let keys = Arc::new(Keyring::new(&[7; 32]));
         let file = Location::File(folder.path().join("ridegate.db"));
         let registry = Registry::open(&file, keys).await.unwrap();
-        let links = Links::new(Arc::new(registry), 10, Duration::from_secs(300), &Metrics::default());
+        let links = Links::new(Arc::new(registry), 10, Duration::from_mins(5), &Metrics::default());
         (folder, links)
     }
 

@@ -30,7 +30,7 @@ const STREAMS: [&str; 4] = ["CheckStream", "BatchLink", "Watch", "ServerReflecti
 /// Calls that are answered when all of their messages have come.
 const LONG: [&str; 1] = ["BatchLink"];
 /// The longest that those may take. A connection is asked to leave long before.
-const LONGEST: Duration = Duration::from_secs(86_400);
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// Answers every call.
 #[derive(Debug, Clone)]

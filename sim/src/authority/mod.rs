@@ -184,7 +184,7 @@ impl Authority {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn exchange(&self, request: ExchangeAuthorizationRequest) -> Result<String, Status> {
+    fn exchange(&self, request: &ExchangeAuthorizationRequest) -> Result<String, Status> {
         let mut state = self.state();
         let code =
             state.codes.get_mut(&request.authorization_code).ok_or_else(|| Status::not_found("code"))?;

@@ -24,7 +24,7 @@ impl HealthAuthority for Authority {
     ) -> Result<Response<ExchangeAuthorizationResponse>, Status> {
         self.0.exchanges.fetch_add(1, Relaxed);
         self.0.hosted.temper().await?;
-        let subject = self.exchange(request.into_inner())?;
+        let subject = self.exchange(&request.into_inner())?;
         Ok(Response::new(ExchangeAuthorizationResponse { subject }))
     }
 
@@ -35,13 +35,16 @@ impl HealthAuthority for Authority {
         self.0.hosted.temper().await?;
         let exchange = |request: ExchangeAuthorizationRequest| {
             self.0.exchanges.fetch_add(1, Relaxed);
-            let idempotency_key = request.idempotency_key.clone();
-            let (outcome, subject) = match self.exchange(request) {
+            let (outcome, subject) = match self.exchange(&request) {
                 Ok(subject) => (ExchangeOutcome::Exchanged, subject),
                 Err(status) if status.code() == Code::NotFound => (ExchangeOutcome::Unknown, String::new()),
                 Err(_) => (ExchangeOutcome::Used, String::new()),
             };
-            ExchangedAuthorization { idempotency_key, outcome: outcome.into(), subject }
+            ExchangedAuthorization {
+                idempotency_key: request.idempotency_key,
+                outcome: outcome.into(),
+                subject,
+            }
         };
         let results = request.into_inner().exchanges.into_iter().map(exchange).collect();
         Ok(Response::new(BatchExchangeAuthorizationResponse { results }))

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::{
     Registry, RegistryError,
     change::{Change, NewLink, gave_way},
-    row::{bytes, places},
+    row::bytes,
 };
 use crate::domain::{
     batch::{Progress, RefusedRow, RowResult},
@@ -213,9 +213,8 @@ impl Change {
         if refused.is_empty() {
             return Ok(());
         }
-        let rows: Vec<_> = (0..refused.len()).map(|row| places(row * 3 + 1, 3)).collect();
-        let statement =
-            format!("INSERT INTO batch_refused (batch, row_no, result) VALUES {}", rows.join(", "));
+        let rows = self.rows(refused.len(), 3);
+        let statement = format!("INSERT INTO batch_refused (batch, row_no, result) VALUES {rows}");
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for (row, result) in refused {
             query = query.bind(bytes(&batch.key)).bind(number(row)).bind(result.code());

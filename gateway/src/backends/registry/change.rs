@@ -20,6 +20,7 @@ pub(super) struct Change {
     /// What is written now is written under this key. It stays so until this change is over.
     pub(super) key: Arc<Key>,
     pub(super) keys: Arc<Keyring>,
+    embedded: bool,
 }
 
 /// A link to be written.
@@ -56,7 +57,8 @@ impl Registry {
         let current =
             if self.embedded { "SELECT current FROM keyset" } else { "SELECT current FROM keyset FOR SHARE" };
         let current: i64 = sqlx::query_scalar(current).fetch_one(&mut *at).await?;
-        Ok(Change { at, key: self.key(current)?, keys: Arc::clone(&self.keys) })
+        let (key, keys) = (self.key(current)?, Arc::clone(&self.keys));
+        Ok(Change { at, key, keys, embedded: self.embedded })
     }
 }
 
@@ -70,6 +72,19 @@ impl Change {
         self.keys.all().iter().map(|key| name(key)).collect()
     }
 
+    /// `(…), (…)`: places for so many rows, whose values are bound in this order. SQLite looks numbered places up one after
+    /// another, which takes long where there are thousands; it takes places without a number as they come.
+    pub(super) fn rows(&self, many: usize, width: usize) -> String {
+        let row = |row| {
+            if self.embedded {
+                format!("({}?)", "?, ".repeat(width - 1))
+            } else {
+                places(row * width + 1, width)
+            }
+        };
+        (0..many).map(row).collect::<Vec<_>>().join(", ")
+    }
+
     /// Writes links; tells which. One whose name, or whose person's or agent's place, is taken is left out: the
     /// database says so, whoever else writes at the same moment.
     pub(super) async fn insert(
@@ -81,11 +96,9 @@ impl Change {
         }
         // Always in the same order: two changes that write the same links must not wait for each other.
         links.sort_unstable_by_key(|link| link.key.0);
-        let rows: Vec<_> = (0..links.len()).map(|row| places(row * WIDTH + 1, WIDTH)).collect();
-        let statement = format!(
-            "INSERT INTO link ({COLUMNS}) VALUES {} ON CONFLICT DO NOTHING RETURNING key",
-            rows.join(", ")
-        );
+        let rows = self.rows(links.len(), WIDTH);
+        let statement =
+            format!("INSERT INTO link ({COLUMNS}) VALUES {rows} ON CONFLICT DO NOTHING RETURNING key");
         let mut query = sqlx::query(AssertSqlSafe(statement));
         let key_id = self.key.id();
         for link in links {
@@ -134,8 +147,7 @@ impl Change {
             .fetch_one(&mut *self.at)
             .await?;
         for (chunk, seqs) in ended.chunks(500).zip((last - many + 1..).step_by(500)) {
-            let rows: Vec<_> = (0..chunk.len()).map(|row| places(row * 3 + 1, 3)).collect();
-            let statement = format!("INSERT INTO change (seq, at, key) VALUES {}", rows.join(", "));
+            let statement = format!("INSERT INTO change (seq, at, key) VALUES {}", self.rows(chunk.len(), 3));
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for (key, seq) in chunk.iter().zip(seqs..) {
                 query = query.bind(seq).bind(now.as_second()).bind(key.clone());

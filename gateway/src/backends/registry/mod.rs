@@ -66,6 +66,9 @@ pub enum RegistryError {
     /// It has not been found to be ours yet.
     #[error("the registry was not reached yet")]
     NotChecked,
+    /// It is not ours, or not of this version.
+    #[error("the registry cannot be used: {0}")]
+    NotUsable(OpenError),
     /// Others changed the same again and again.
     #[error("the registry is too busy with the same rider")]
     Contended,
@@ -82,7 +85,11 @@ impl RegistryError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::TimedOut => "timed_out",
-            Self::Unavailable(_) | Self::NotChecked | Self::Contended | Self::KeyMissing(_) => "unavailable",
+            Self::Unavailable(_)
+            | Self::NotChecked
+            | Self::NotUsable(_)
+            | Self::Contended
+            | Self::KeyMissing(_) => "unavailable",
             Self::Unreadable(_) => "wrong_answer",
         }
     }

@@ -94,9 +94,9 @@ impl Registry {
         let left = self.count(&condition).await?;
         let all = Condition { sql: "1 = 1".into(), names: Vec::new(), partner: None };
         let others = self.count(&all).await?.saturating_sub(left);
-        let purged = Purged { found, deleted, left, others, swept };
-        self.note_act("purge", &format!("{scope}: {purged}"), now).await?;
-        Ok(purged)
+        let came_to = Purged { found, deleted, left, others, swept };
+        self.note_act("purge", &format!("{scope}: {came_to}"), now).await?;
+        Ok(came_to)
     }
 
     /// How many links a purge would delete.
@@ -133,8 +133,8 @@ impl Registry {
         }
         let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(Vec::new()) };
         let subject: Subject = self.subject(&row, &pseudonym(&row, "key")?)?;
-        let named = |key: &crate::keyring::Key| key.pseudonym(Use::Person, &[subject.expose().as_bytes()]);
-        Ok(self.keys.all().iter().map(|key| bytes(&named(key))).collect())
+        let called = |key: &crate::keyring::Key| key.pseudonym(Use::Person, &[subject.expose().as_bytes()]);
+        Ok(self.keys.all().iter().map(|key| bytes(&called(key))).collect())
     }
 
     async fn count(&self, condition: &Condition) -> Result<u64, RegistryError> {

@@ -20,7 +20,7 @@ use crate::{
 
 const MAX_ROWS: usize = 500;
 /// The longest that a caller may take for its next message.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One stream.
 pub(super) struct Stream<'s> {

@@ -55,11 +55,13 @@ impl PartnerApi {
 }
 
 /// What was asked for could not be carried out.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: LinkingError) -> Status {
     status::linking(&error)
 }
 
 /// A field cannot be used.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn refused(error: FieldError) -> Status {
     status::field(&error)
 }

@@ -30,6 +30,7 @@ CREATE TABLE link (
     consent_purpose TEXT NOT NULL
 );
 CREATE UNIQUE INDEX link_place ON link (person, place);
+CREATE INDEX link_lost ON link (lost_at) WHERE lost_at IS NOT NULL;
 CREATE UNIQUE INDEX link_agent_place ON link (agent, agent_place) WHERE agent IS NOT NULL;
 
 CREATE TABLE idempotency (

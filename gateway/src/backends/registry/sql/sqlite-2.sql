@@ -32,6 +32,7 @@ CREATE TABLE link (
     consent_purpose TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX link_place ON link (person, place);
+CREATE INDEX link_lost ON link (lost_at) WHERE lost_at IS NOT NULL;
 CREATE UNIQUE INDEX link_agent_place ON link (agent, agent_place) WHERE agent IS NOT NULL;
 
 -- Links that ended, in the order in which they did, for replicas that remember them. No key: all did.
