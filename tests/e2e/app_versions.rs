@@ -9,8 +9,8 @@ use crate::{
     house::{House, medium, subject},
 };
 
-fn app(os: Os, version: &str) -> Option<Client> {
-    Some(Client { os: os.into(), app_version: version.into() })
+fn app(os: Os, version: &str) -> Client {
+    Client { os: os.into(), app_version: version.into() }
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn an_app_too_old_is_told_the_version_it_needs_and_nothing_is_exchanged() 
             let code = format!("code-{rider}");
             house.agree(rider, &code);
             let with = |version| LinkRiderRequest {
-                client: app(os, version),
+                client: Some(app(os, version)),
                 ..of_media(&code, vec![t_union(rider), card.clone()])
             };
             let before = house.authority.exchanges();
@@ -70,16 +70,16 @@ async fn an_app_that_does_not_say_its_version_is_refused() {
     let newer = "5.4.2.0.0";
     for (client, expect) in [
         (None, "client"),
-        (app(Os::Unspecified, "6.0"), "client.os"),
+        (Some(app(Os::Unspecified, "6.0")), "client.os"),
         (Some(Client { os: 99, app_version: "6.0".into() }), "client.os"),
-        (app(Os::Android, ""), "client.app_version"),
-        (app(Os::Android, newer), "client.app_version"),
-        (app(Os::Harmonyos, "5.4.x"), "client.app_version"),
-        (app(Os::Harmonyos, "v5.4.2"), "client.app_version"),
-        (app(Os::Ios, "5..4"), "client.app_version"),
-        (app(Os::Ios, "5.4."), "client.app_version"),
-        (app(Os::Ios, "-5.4"), "client.app_version"),
-        (app(Os::Ios, "99999999999"), "client.app_version"),
+        (Some(app(Os::Android, "")), "client.app_version"),
+        (Some(app(Os::Android, newer)), "client.app_version"),
+        (Some(app(Os::Harmonyos, "5.4.x")), "client.app_version"),
+        (Some(app(Os::Harmonyos, "v5.4.2")), "client.app_version"),
+        (Some(app(Os::Ios, "5..4")), "client.app_version"),
+        (Some(app(Os::Ios, "5.4.")), "client.app_version"),
+        (Some(app(Os::Ios, "-5.4")), "client.app_version"),
+        (Some(app(Os::Ios, "99999999999")), "client.app_version"),
     ] {
         let request = LinkRiderRequest { client: client.clone(), ..of_media("x", vec![yikatong(1)]) };
         let refused = house.link(COMPANY, request).await.unwrap_err();
@@ -99,7 +99,7 @@ async fn where_there_is_no_app_and_for_other_media_no_version_is_needed() {
     ] {
         let code = format!("code-{rider}");
         house.agree(rider, &code);
-        for client in [None, app(Os::Android, "1")] {
+        for client in [None, Some(app(Os::Android, "1"))] {
             let request =
                 LinkRiderRequest { channel: channel.into(), client, ..of_media(&code, media.clone()) };
             let answer = house.link(COMPANY, request).await.unwrap();
@@ -118,7 +118,7 @@ async fn nothing_is_sent_to_anybody_from_an_app_too_old() {
         authorization_code: "grant".into(),
         consent: of_media("", vec![]).consent,
         channel: Channel::App.into(),
-        client: app(Os::Harmonyos, version),
+        client: Some(app(Os::Harmonyos, version)),
     };
     let refused = house.start_delegated_link(COMPANY, with("5.4.1.9")).await.unwrap();
     assert_eq!((refused.result(), refused.version_needed.as_str()), (DelegationResult::AppTooOld, "5.4.2.0"));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ridegate_proto::partner::v1::{
-    BatchLinkRequest, BatchLinkResponse, BatchProgress, BatchRow, BatchRowResult, BatchStart,
+    BatchLinkRequest, BatchLinkResponse, BatchProgress, BatchRow, BatchRowResult as Is, BatchStart,
     GetBatchRequest, batch_link_request::Part, partner_service_client::PartnerServiceClient,
 };
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -27,7 +27,7 @@ pub fn goods(house: &House, numbers: std::ops::Range<u64>) -> Vec<BatchRow> {
     numbers.map(|number| good(house, number)).collect()
 }
 
-pub fn counts(progress: &BatchProgress) -> HashMap<BatchRowResult, u64> {
+pub fn counts(progress: &BatchProgress) -> HashMap<Is, u64> {
     progress.counts.iter().map(|count| (count.result(), count.rows)).collect()
 }
 
@@ -92,7 +92,6 @@ async fn every_row_has_its_own_result_and_what_was_refused_is_told_in_pages() {
         BatchRow { medium: None, authorization_code: "x".into() },
         good(&house, 5),
     ];
-    use BatchRowResult as Is;
     let expect = [
         Is::Linked,
         Is::AlreadyLinked,
@@ -180,7 +179,7 @@ async fn what_is_acknowledged_of_a_broken_stream_is_what_was_done() {
     messages
         .extend((0..).step_by(500).zip(all.chunks(500)).map(|(first, chunk)| rows(first, chunk.to_vec())));
     let progress = house.batch(COMPANY, messages.clone()).await.unwrap().progress.unwrap();
-    assert_eq!(counts(&progress), HashMap::from([(BatchRowResult::Linked, 600)]));
+    assert_eq!(counts(&progress), HashMap::from([(Is::Linked, 600)]));
     assert_eq!(house.batch(COMPANY, messages).await.unwrap().progress.unwrap(), progress);
     assert_eq!(linked(&house, 0..601).await.len(), 600);
 }

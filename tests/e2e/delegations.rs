@@ -21,7 +21,7 @@ pub fn on_behalf(key: &str, media: Vec<Medium>) -> StartDelegatedLinkRequest {
         authorization_code: key.into(),
         consent: of_media("", vec![]).consent,
         channel: Channel::App.into(),
-        client: new_app(),
+        client: Some(new_app()),
     }
 }
 

@@ -96,13 +96,13 @@ pub fn of_media(code: &str, media: Vec<Medium>) -> LinkRiderRequest {
         idempotency_key: code.into(),
         authorization_code: code.into(),
         media,
-        client: new_app(),
+        client: Some(new_app()),
         ..link_request(1)
     }
 }
 
-pub fn new_app() -> Option<Client> {
-    Some(Client { os: Os::Ios.into(), app_version: "6.0".into() })
+pub fn new_app() -> Client {
+    Client { os: Os::Ios.into(), app_version: "6.0".into() }
 }
 
 pub fn medium_of(kind: MediumKind, issuer: &str, account: impl Into<String>) -> Medium {

@@ -1,5 +1,7 @@
 //! Riders link their cards, through whichever partner they like (D2, D6, D8, D11).
 
+use std::fmt::Write as _;
+
 use ridegate_proto::partner::v1::{
     GetLinkRequest, LinkResult, LinkRiderRequest, MediumKind, StartDelegatedLinkRequest,
 };
@@ -158,7 +160,7 @@ async fn a_number_typed_wrong_is_refused_with_what_is_wrong_and_never_told() {
         (t_union(0), right[..18].to_owned(), "must have 19 digits"),
         (t_union(0), with_check_digit("321044037507734567"), beginning),
         (t_union(0), exchanged, check_digit),
-        (t_union(0), format!("{}{}", &right[..18], if right.ends_with('0') { 1 } else { 0 }), check_digit),
+        (t_union(0), format!("{}{}", &right[..18], u8::from(right.ends_with('0'))), check_digit),
     ];
     let mut out = String::new();
     for (card, account, rule) in &cases {
@@ -166,11 +168,11 @@ async fn a_number_typed_wrong_is_refused_with_what_is_wrong_and_never_told() {
         for (partner, first) in [(COMPANY, "media[0].account"), (BUS, "media[0].account")] {
             let refused = house.link(partner, of_media("x", vec![wrong.clone()])).await.unwrap_err();
             assert_eq!(field(&refused), (first.to_owned(), (*rule).to_owned()), "{account}");
-            out += &format!("{refused:?} {}", String::from_utf8_lossy(refused.details()));
+            write!(out, "{refused:?} {}", String::from_utf8_lossy(refused.details())).unwrap();
         }
         let asked = house.get_link(COMPANY, GetLinkRequest { medium: Some(wrong) }).await.unwrap_err();
         assert_eq!(field(&asked), ("medium.account".to_owned(), (*rule).to_owned()));
-        out += &format!("{asked:?} {}", String::from_utf8_lossy(asked.details()));
+        write!(out, "{asked:?} {}", String::from_utf8_lossy(asked.details())).unwrap();
     }
     // The twin: the same number typed right is not refused, and its card is tapped.
     house.agree(1, "code-1");

@@ -19,7 +19,9 @@ use ridegate_gateway::{
 };
 use ridegate_proto::{
     partner::v1::{GetLinkRequest, Medium, ReportLostRequest, ReportReturnedRequest},
-    validator::v1::{CheckResponse, DegradedCause, validator_service_client::ValidatorServiceClient},
+    validator::v1::{
+        CheckResponse, Degraded, DegradedCause, validator_service_client::ValidatorServiceClient,
+    },
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -203,7 +205,7 @@ async fn until(house: &House, card: &Medium, wanted: (&str, bool), before: &[(&s
     loop {
         let asked = Instant::now();
         let answer = tapped(&house.channel, card).await;
-        let cause = answer.degraded.as_ref().map(|degraded| degraded.cause());
+        let cause = answer.degraded.as_ref().map(Degraded::cause);
         assert!(cause.is_none_or(|cause| cause == DegradedCause::Registry), "{cause:?}");
         let verdict = said(&answer);
         let now = (verdict.as_str(), cause.is_some());
