@@ -5,6 +5,8 @@
 
 #[path = "e2e/card_desk.rs"]
 mod card_desk;
+#[path = "e2e/errands.rs"]
+mod errands;
 #[path = "e2e/frames.rs"]
 mod frames;
 #[path = "e2e/house.rs"]
@@ -14,10 +16,16 @@ mod postgres;
 #[path = "e2e/process.rs"]
 mod process;
 
+#[path = "e2e/app_versions.rs"]
+mod app_versions;
 #[path = "e2e/architecture.rs"]
 mod architecture;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
+#[path = "e2e/batch_failures.rs"]
+mod batch_failures;
+#[path = "e2e/batch_streams.rs"]
+mod batch_streams;
 #[path = "e2e/batches.rs"]
 mod batches;
 #[path = "e2e/binary.rs"]
@@ -30,6 +38,10 @@ mod cards;
 mod certificates;
 #[path = "e2e/claims.rs"]
 mod claims;
+#[path = "e2e/delegations.rs"]
+mod delegations;
+#[path = "e2e/digits.rs"]
+mod digits;
 #[path = "e2e/facts.rs"]
 mod facts;
 #[path = "e2e/failures.rs"]
@@ -44,8 +56,12 @@ mod hostile;
 mod import;
 #[path = "e2e/leaving.rs"]
 mod leaving;
+#[path = "e2e/linking_cards.rs"]
+mod linking_cards;
 #[path = "e2e/links.rs"]
 mod links;
+#[path = "e2e/lost_cards.rs"]
+mod lost_cards;
 #[path = "e2e/observed.rs"]
 mod observed;
 #[path = "e2e/partner_check.rs"]
@@ -58,6 +74,8 @@ mod pictures;
 mod quotas;
 #[path = "e2e/registry.rs"]
 mod registry;
+#[path = "e2e/replicas.rs"]
+mod replicas;
 #[path = "e2e/resolvers.rs"]
 mod resolvers;
 #[path = "e2e/restarts.rs"]

@@ -12,7 +12,7 @@ use crate::house::{House, PARTNER, as_partner, link_request, partner_identity};
 pub fn senior(number: u64) -> Medium {
     Medium {
         kind: MediumKind::SeniorCard.into(),
-        issuer: "01001000".into(),
+        issuer: "01001001".into(),
         account: format!("{number:016}"),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{LinkRequest, Linking, LinkingError, exchange_key};
 use crate::{
     backends::{
-        authority::{Begun, Digits},
+        authority::{AuthorityError, Begun, Digits},
         registry::{Pending, RegistryError},
     },
     domain::{
@@ -103,8 +103,7 @@ impl Linking {
         let id = hex::encode(self.keys.pseudonym(Use::Delegation, &[&order.idempotency.0]).0);
         let key = self.delegation_key(&id);
         if let Some(pending) = self.pending(&key, &order.partner).await? {
-            let same = Wanted::read(&pending)?.fingerprint == order.fingerprint.0;
-            return Ok(if same { sent(id, &pending) } else { Started::KeyReused });
+            return Ok(begun(id, &pending, &order.fingerprint)?);
         }
         let code = request.authorization_code.expose();
         let (delegation, agent) = match self.authority.start_delegation(code, &exchange_key(&order)).await? {
@@ -117,11 +116,12 @@ impl Linking {
         if left < order.media.len() {
             return Ok(Started::AgentLimitReached);
         }
-        let (partner, now) = (order.partner.clone(), self.clock.now());
+        let (partner, fingerprint, now) = (order.partner.clone(), order.fingerprint, self.clock.now());
         let wanted = Wanted::new(order, delegation, &agent).write()?;
         self.timed("begin_delegation", self.registry.begin_delegation(&key, &partner, &wanted, now)).await?;
-        let pending = self.pending(&key, &partner).await?;
-        Ok(pending.map_or(Started::Unknown, |pending| sent(id, &pending)))
+        // Another request under the same key may have come first: then this one was not begun.
+        let Some(pending) = self.pending(&key, &partner).await? else { return Ok(Started::Unknown) };
+        Ok(begun(id, &pending, &fingerprint)?)
     }
 
     /// Has new digits sent.
@@ -137,10 +137,17 @@ impl Linking {
         if !self.timed("take_send", self.registry.take_send(&key, &pending, now)).await? {
             return Ok(Started::TooSoon);
         }
-        if !self.authority.resend_delegation(&Wanted::read(&pending)?.delegation).await? {
-            return Ok(Started::Unknown);
+        match self.authority.resend_delegation(&Wanted::read(&pending)?.delegation).await {
+            Ok(true) => Ok(sent(id.to_owned(), &Pending { sent_at: now, ..pending })),
+            Ok(false) => Ok(Started::Unknown),
+            // They may be on their way all the same: more than so many are not sent.
+            Err(AuthorityError::TimedOut) => Err(AuthorityError::TimedOut.into()),
+            Err(error) => {
+                // Nothing was sent: the old digits have what they had left, and no more.
+                self.timed("give_send_back", self.registry.give_send_back(&key, &pending)).await?;
+                Err(error.into())
+            }
         }
-        Ok(sent(id.to_owned(), &Pending { sent_at: now, ..pending }))
     }
 
     /// Links, if these are the digits that were sent.
@@ -182,6 +189,12 @@ impl Linking {
     fn delegation_key(&self, id: &str) -> Pseudonym {
         self.keys.pseudonym(Use::Delegation, &[b"id", id.as_bytes()])
     }
+}
+
+/// What was begun under a key, if it was the same request.
+fn begun(id: String, pending: &Pending, fingerprint: &Pseudonym) -> Result<Started, RegistryError> {
+    let same = Wanted::read(pending)?.fingerprint == fingerprint.0;
+    Ok(if same { sent(id, pending) } else { Started::KeyReused })
 }
 
 fn sent(id: String, pending: &Pending) -> Started {

@@ -100,3 +100,73 @@ impl Coherence {
         head
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use ridegate_adapters::{Account, Medium, PartnerId};
+
+    use super::*;
+    use crate::{
+        backends::registry::Location,
+        clock::Clock,
+        domain::{
+            facts::Subject,
+            link::{Consent, LinkOrder, LinkOutcome},
+            pseudonym::Pseudonym,
+        },
+        keyring::Keyring,
+        metrics::Metrics,
+        resolve::{facts::Freshness, links::Linked},
+    };
+
+    fn order(partner: PartnerId, medium: Medium) -> LinkOrder {
+        let consent = Consent {
+            wording_version: "1".into(),
+            granted_at: jiff::Timestamp::UNIX_EPOCH,
+            purpose: "gates".into(),
+        };
+        let (idempotency, fingerprint) = (Pseudonym([1; 32]), Pseudonym([2; 32]));
+        LinkOrder { partner, media: vec![medium], consent, channel: 1, agent: None, idempotency, fingerprint }
+    }
+
+    /// Also the other way round: who does not follow goes on believing in a link that ended elsewhere.
+    #[tokio::test]
+    async fn a_link_that_ended_elsewhere_is_believed_until_the_log_was_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Arc::new(Keyring::new(&[7; 32]));
+        let file = Location::File(folder.path().join("ridegate.db"));
+        let here = Arc::new(Registry::open(&file, Arc::clone(&keys)).await.unwrap());
+        let elsewhere = Registry::open(&file, Arc::clone(&keys)).await.unwrap();
+        let metrics = Metrics::default();
+        let links = Arc::new(Links::new(Arc::clone(&here), 10, Duration::from_mins(5), &metrics));
+        let long = SignedDuration::from_hours(1);
+        let freshness = Freshness { unwatched: long, no_record: long, stale: long };
+        let coherence = Coherence {
+            registry: here,
+            links: Arc::clone(&links),
+            desk: Arc::new(Desk::new(Clock::system(), freshness, 10)),
+            every: Duration::from_millis(100),
+            asked: metrics.upstream("registry"),
+            health: Health::new(false),
+        };
+        let partner = PartnerId::new("yikatong").unwrap();
+        let medium = Medium::MotCode { issuer: "99990001".parse().unwrap(), account: Account::new("1") };
+        let (names, rider) = (keys.link_names(&partner, &medium), Subject::new("rider"));
+        let now = Clock::system().now();
+        let linked = elsewhere.link(&order(partner, medium), &rider, now).await.unwrap();
+        assert_eq!(linked, LinkOutcome::Linked);
+
+        let mut seen = None;
+        let find = || links.find(&names, Duration::from_secs(5));
+        let known = Some(Linked { subject: rider, stale: false });
+        coherence.step(&mut seen).await.unwrap();
+        links.vouch(Instant::now());
+        assert_eq!(find().await.unwrap(), known);
+        assert_eq!(elsewhere.unlink(&names, None, now).await.unwrap().len(), 1);
+        assert_eq!(find().await.unwrap(), known, "remembered");
+        coherence.step(&mut seen).await.unwrap();
+        links.vouch(Instant::now());
+        assert_eq!(find().await.unwrap(), None);
+    }
+}

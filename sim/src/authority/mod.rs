@@ -46,6 +46,7 @@ struct Inner {
     lookups: AtomicU64,
     batches: AtomicU64,
     exchanges: AtomicU64,
+    delegations: AtomicU64,
     identified: AtomicU64,
     refused_watches: AtomicU64,
 }
@@ -87,6 +88,7 @@ impl Authority {
             lookups: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             exchanges: AtomicU64::new(0),
+            delegations: AtomicU64::new(0),
             identified: AtomicU64::new(0),
             refused_watches: AtomicU64::new(0),
         };
@@ -166,6 +168,11 @@ impl Authority {
     /// Authorization codes that it was asked to exchange.
     pub fn exchanges(&self) -> u64 {
         self.0.exchanges.load(Relaxed)
+    }
+
+    /// Questions about delegations: to begin one, to send digits again, to confirm one.
+    pub fn delegations(&self) -> u64 {
+        self.0.delegations.load(Relaxed)
     }
 
     /// Stops listening and drops every connection.

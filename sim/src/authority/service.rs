@@ -54,6 +54,7 @@ impl HealthAuthority for Authority {
         &self,
         request: Request<StartDelegationRequest>,
     ) -> Result<Response<StartDelegationResponse>, Status> {
+        self.0.delegations.fetch_add(1, Relaxed);
         self.0.hosted.temper().await?;
         let StartDelegationRequest { authorization_code, idempotency_key } = request.into_inner();
         self.state().delegations.start(&authorization_code, idempotency_key).map(Response::new)
@@ -63,6 +64,7 @@ impl HealthAuthority for Authority {
         &self,
         request: Request<ResendDelegationRequest>,
     ) -> Result<Response<ResendDelegationResponse>, Status> {
+        self.0.delegations.fetch_add(1, Relaxed);
         self.0.hosted.temper().await?;
         self.state().delegations.resend(&request.into_inner().delegation)?;
         Ok(Response::new(ResendDelegationResponse {}))
@@ -72,6 +74,7 @@ impl HealthAuthority for Authority {
         &self,
         request: Request<ConfirmDelegationRequest>,
     ) -> Result<Response<ConfirmDelegationResponse>, Status> {
+        self.0.delegations.fetch_add(1, Relaxed);
         self.0.hosted.temper().await?;
         let ConfirmDelegationRequest { delegation, code } = request.into_inner();
         let subject = self.state().delegations.confirm(&delegation, &code)?;

@@ -47,6 +47,7 @@ pub enum BatchRow {
 impl Registry {
     /// How far a batch is; `None` if nobody has begun it.
     pub async fn progress(&self, batch: &Pseudonym) -> Result<Option<Progress>, RegistryError> {
+        self.is_checked()?;
         let row =
             sqlx::query("SELECT rows_done, linked, already FROM batch WHERE key = $1").bind(bytes(batch));
         let Some(row) = row.fetch_optional(&self.readers).await? else { return Ok(None) };

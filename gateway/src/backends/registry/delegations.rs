@@ -60,6 +60,7 @@ impl Registry {
         key: &Pseudonym,
         partner: &PartnerId,
     ) -> Result<Option<Pending>, RegistryError> {
+        self.is_checked()?;
         let row = sqlx::query(
             "SELECT key_id, wanted, sends, sent_at, tries FROM delegation WHERE key = $1 AND partner = $2",
         );
@@ -90,6 +91,18 @@ impl Registry {
         Ok(taken.rows_affected() == 1)
     }
 
+    /// Gives a send back, with all as it was `seen` before it was taken: nothing was sent. Tries that others took meanwhile
+    /// are counted.
+    pub async fn give_send_back(&self, key: &Pseudonym, seen: &Pending) -> Result<(), RegistryError> {
+        let back = sqlx::query(
+            "UPDATE delegation SET sends = $2, sent_at = $3, tries = tries + $4 WHERE key = $1 AND sends = $2 + 1",
+        );
+        let back =
+            back.bind(bytes(key)).bind(seen.sends).bind(seen.sent_at.as_millisecond()).bind(seen.tries);
+        back.execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// Takes one of the tries that are left; tells how many are left then, `None` if none was.
     pub async fn take_try(&self, key: &Pseudonym, tries: i64) -> Result<Option<i64>, RegistryError> {
         let taken: Option<i64> = sqlx::query_scalar(
@@ -111,6 +124,7 @@ impl Registry {
 
     /// How many cards an agent may still do.
     pub async fn agent_places_left(&self, agent: &Subject) -> Result<usize, RegistryError> {
+        self.is_checked()?;
         let keys = self.keys.all();
         let names: Vec<_> =
             keys.iter().map(|key| key.pseudonym(Use::Person, &[agent.expose().as_bytes()])).collect();

@@ -32,6 +32,7 @@ struct Free<'o> {
 impl Registry {
     /// What was answered under this order's idempotency key, if anything was.
     pub async fn answered(&self, order: &LinkOrder) -> Result<Option<LinkOutcome>, RegistryError> {
+        self.is_checked()?;
         answered(&self.readers, order).await
     }
 

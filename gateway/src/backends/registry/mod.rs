@@ -117,6 +117,7 @@ impl Registry {
 
     /// The link as its partner may see it: of a card that another linked, nothing.
     pub async fn get(&self, names: &[Pseudonym], partner: &str) -> Result<Option<LinkRecord>, RegistryError> {
+        self.is_checked()?;
         let columns =
             "SELECT partner, linked_at, channel, consent_wording, consent_at, consent_purpose FROM link";
         let row = row::by_names(columns, names, &self.readers).await?;

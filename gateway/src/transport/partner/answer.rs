@@ -31,7 +31,9 @@ pub(super) fn link(outcome: LinkOutcome) -> Result<LinkRiderResponse, Status> {
         LinkOutcome::AuthorizationUsed => (LinkResult::AuthorizationUsed, vec![], vec![]),
         LinkOutcome::KeyReused => return Err(status::key_reused()),
     };
+    // Each kind once, however many of it were named.
     let mut full_kinds: Vec<i32> = full.into_iter().map(|kind| kind_of(kind).into()).collect();
+    full_kinds.sort_unstable();
     full_kinds.dedup();
     Ok(LinkRiderResponse {
         result: result.into(),

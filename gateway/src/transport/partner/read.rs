@@ -15,9 +15,12 @@ use crate::{
     transport::wire,
 };
 
-const MAX_MEDIA: usize = 8;
+/// How many media a request may name, and what is said of more or none.
+type Many = (usize, &'static str);
+
+const OF_A_RIDER: Many = (8, "must be 1 to 8");
 /// As many as an agent may do.
-const MAX_DELEGATED: usize = 5;
+const ON_BEHALF: Many = (5, "must be 1 to 5");
 const CARD_ACCOUNT_DIGITS: usize = 20;
 const USER_ID_CHARACTERS: usize = 16;
 /// How far a partner's clock may be ahead of ours.
@@ -27,9 +30,18 @@ const CONSENT_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 pub(super) type Read = (LinkRequest, Option<AppVersion>);
 
 pub(super) fn link(request: LinkRiderRequest, profile: &Profile, now: Timestamp) -> Result<Read, FieldError> {
+    linking(request, profile, now, OF_A_RIDER)
+}
+
+fn linking(
+    request: LinkRiderRequest,
+    profile: &Profile,
+    now: Timestamp,
+    many: Many,
+) -> Result<Read, FieldError> {
     let channel = channel(request.channel())?;
     let idempotency_key = idempotency_key(request.idempotency_key)?;
-    let media = media(request.media, profile, MAX_MEDIA)?;
+    let media = media(request.media, profile, many)?;
     let needed = version_needed(profile, &media, channel, request.client)?;
     let request = LinkRequest {
         partner: PartnerId::clone(&profile.id),
@@ -50,10 +62,7 @@ pub(super) fn delegation(
     let StartDelegatedLinkRequest { idempotency_key, media, authorization_code, consent, channel, client } =
         request;
     let request = LinkRiderRequest { idempotency_key, media, authorization_code, consent, channel, client };
-    if request.media.len() > MAX_DELEGATED {
-        return Err(FieldError::new("media", "must be 1 to 5"));
-    }
-    link(request, profile, now)
+    linking(request, profile, now, ON_BEHALF)
 }
 
 /// Six digits.
@@ -147,9 +156,13 @@ pub(super) fn consent(
     })
 }
 
-fn media(media: Vec<Medium>, profile: &Profile, most: usize) -> Result<Vec<adapters::Medium>, FieldError> {
+fn media(
+    media: Vec<Medium>,
+    profile: &Profile,
+    (most, rule): Many,
+) -> Result<Vec<adapters::Medium>, FieldError> {
     if media.is_empty() || media.len() > most {
-        return Err(FieldError::new("media", "must be 1 to 8"));
+        return Err(FieldError::new("media", rule));
     }
     let mut read = Vec::with_capacity(media.len());
     for (position, stated) in media.into_iter().enumerate() {
@@ -185,18 +198,17 @@ pub(super) fn own_card(
     field: &str,
     which: Which,
 ) -> Result<adapters::Medium, FieldError> {
-    let medium = one_medium(stated, profile, field)?;
     let rule = match which {
         Which::Concession => "must be a concession card that this partner issues",
         Which::Any => "must be a card that this partner issues",
     };
-    let fits = match &medium {
-        adapters::Medium::Card { kind, .. } => {
-            profile.issues_card(*kind) && (which == Which::Any || kind.is_concession())
-        }
-        _ => false,
-    };
-    if fits { Ok(medium) } else { Err(FieldError::new(format!("{field}.kind"), rule)) }
+    // The kind first: what else a medium of another kind would have to be does not matter here.
+    let kind = stated.as_ref().map(|stated| card_kind(stated.kind()));
+    let fits = |kind: CardKind| profile.issues_card(kind) && (which == Which::Any || kind.is_concession());
+    if kind.is_some_and(|kind| !kind.is_some_and(fits)) {
+        return Err(FieldError::new(format!("{field}.kind"), rule));
+    }
+    one_medium(stated, profile, field)
 }
 
 /// Which of its cards a card company may mean.
@@ -223,20 +235,28 @@ fn is_concession(medium: &adapters::Medium) -> bool {
 }
 
 fn medium(stated: Medium, profile: &Profile, field: &str) -> Result<adapters::Medium, FieldError> {
-    let card = |kind, stated: &Medium| profile.card(kind, &stated.issuer, &stated.account);
-    let medium = match stated.kind() {
-        MediumKind::MotCode => mot_code(stated, profile),
-        MediumKind::AlipayCode => alipay_code(stated, profile),
-        MediumKind::OnlineCode => online_code(&stated, profile),
-        MediumKind::YikatongCard => card(CardKind::YikatongCard, &stated),
-        MediumKind::YikatongNfc => card(CardKind::YikatongNfc, &stated),
-        MediumKind::TUnionCard => card(CardKind::TUnionCard, &stated),
-        MediumKind::SeniorCard => card(CardKind::SeniorCard, &stated),
-        MediumKind::CivilAffairsCard => card(CardKind::CivilAffairsCard, &stated),
-        MediumKind::DisabilityServiceCard => card(CardKind::DisabilityServiceCard, &stated),
-        MediumKind::Unspecified => Err(("kind", "must be a kind of medium that can be linked")),
+    let medium = match (stated.kind(), card_kind(stated.kind())) {
+        (_, Some(kind)) => profile.card(kind, &stated.issuer, &stated.account),
+        (MediumKind::MotCode, _) => mot_code(stated, profile),
+        (MediumKind::AlipayCode, _) => alipay_code(stated, profile),
+        (MediumKind::OnlineCode, _) => online_code(&stated, profile),
+        _ => Err(("kind", "must be a kind of medium that can be linked")),
     };
     medium.map_err(|(part, rule)| FieldError::new(format!("{field}.{part}"), rule))
+}
+
+const fn card_kind(kind: MediumKind) -> Option<CardKind> {
+    match kind {
+        MediumKind::YikatongCard => Some(CardKind::YikatongCard),
+        MediumKind::YikatongNfc => Some(CardKind::YikatongNfc),
+        MediumKind::TUnionCard => Some(CardKind::TUnionCard),
+        MediumKind::SeniorCard => Some(CardKind::SeniorCard),
+        MediumKind::CivilAffairsCard => Some(CardKind::CivilAffairsCard),
+        MediumKind::DisabilityServiceCard => Some(CardKind::DisabilityServiceCard),
+        MediumKind::MotCode | MediumKind::AlipayCode | MediumKind::OnlineCode | MediumKind::Unspecified => {
+            None
+        }
+    }
 }
 
 /// Which part of a medium, and what it must be.
