@@ -30,6 +30,8 @@ mod cards;
 mod certificates;
 #[path = "e2e/claims.rs"]
 mod claims;
+#[path = "e2e/crashes.rs"]
+mod crashes;
 #[path = "e2e/facts.rs"]
 mod facts;
 #[path = "e2e/failures.rs"]
@@ -42,6 +44,8 @@ mod front_door;
 mod hostile;
 #[path = "e2e/import.rs"]
 mod import;
+#[path = "e2e/leaks.rs"]
+mod leaks;
 #[path = "e2e/leaving.rs"]
 mod leaving;
 #[path = "e2e/links.rs"]
