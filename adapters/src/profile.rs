@@ -271,6 +271,11 @@ impl Profile {
         self.cards.iter().any(|cards| cards.kind == kind && cards.issues)
     }
 
+    /// Whether it is the card company of this card, and not only one whose riders link such cards.
+    pub fn is_company_of(&self, kind: CardKind, issuer: Bcd8) -> bool {
+        self.cards.iter().any(|cards| cards.kind == kind && cards.issues && cards.issuers.contains(&issuer))
+    }
+
     /// The first version of its app that may link Yikatong cards on this operating system (D10); `None` if every may.
     pub const fn min_app_version(&self, os: Os) -> Option<AppVersion> {
         self.min_app_version.on(os)

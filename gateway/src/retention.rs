@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use tokio::time::sleep;
 
 use crate::{
-    backends::registry::{Kept, Registry},
+    backends::registry::{Forgotten, Kept, Registry},
     clock::Clock,
     resolve::desk::Desk,
 };
@@ -37,13 +37,12 @@ impl Retention {
             if facts > 0 {
                 tracing::info!(forgotten = facts, what = "facts", "kept long enough");
             }
-            match self.registry.forget_old(&self.kept, now).await {
-                Ok(forgotten) => {
-                    for (what, many) in forgotten {
-                        tracing::info!(forgotten = many, what, "kept long enough");
-                    }
+            for Forgotten { what, many } in self.registry.forget_old(&self.kept, now).await {
+                match many {
+                    Ok(0) => {}
+                    Ok(many) => tracing::info!(forgotten = many, what, "kept long enough"),
+                    Err(error) => tracing::warn!(cause = %error, what, "what is old could not be forgotten"),
                 }
-                Err(error) => tracing::warn!(cause = %error, "what is old could not be forgotten"),
             }
             sleep(self.every).await;
         }

@@ -12,7 +12,8 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use ridegate_adapters::{Account, CardKind, Medium, PartnerId};
 use ridegate_gateway::{
     backends::registry::{
-        Batch, BatchRow, Changed, Kept, Location, OpenError, Purged, RecordError, Registry, Scope,
+        Batch, BatchRow, Changed, Forgotten, Kept, Location, OpenError, Purged, RecordError, Registry,
+        RegistryError, Scope,
     },
     domain::{
         batch::{RefusedRow, RowResult},
@@ -285,6 +286,18 @@ async fn of_many_who_race_for_the_last_place_one_wins(store: Store) {
                 usize::from(whose(&registries[0], &keys, &physical(round * 100 + racer)).await.is_some());
         }
         assert_eq!(linked, 1);
+
+        // And for one card, of many riders.
+        let mut racers = JoinSet::new();
+        for racer in 0..8_u64 {
+            let registry = Arc::clone(&registries[usize::try_from(racer).unwrap() % 4]);
+            let card = card(CardKind::TUnionCard, round);
+            racers.spawn(async move { link(&registry, &[card], &rider(round * 100 + racer)).await });
+        }
+        let outcomes = racers.join_all().await;
+        let taken = LinkOutcome::LinkedToSomeoneElse(vec![0]);
+        let many = |wanted: &LinkOutcome| outcomes.iter().filter(|outcome| *outcome == wanted).count();
+        assert_eq!((many(&LinkOutcome::Linked), many(&taken)), (1, 7));
     }
 }
 
@@ -311,14 +324,21 @@ async fn any_interleaving_keeps_the_limit_and_every_acknowledged_link(store: Sto
         registries.push(Arc::new(store.open().await));
     }
     let mut runner = TestRunner::deterministic();
+    let mut linked = 0;
     for round in 0..24_u64 {
         let plan = acts().new_tree(&mut runner).unwrap().current();
-        interleave(&registries, &store.keys(), round, plan).await;
+        linked += interleave(&registries, &store.keys(), round, plan).await;
     }
+    assert!(linked > 24, "links were made and are there at the end: {linked}");
 }
 
 /// Cards are each worked on by one process, so what was acknowledged last is what must be there; riders are shared.
-async fn interleave(registries: &[Arc<Registry>], keys: &Arc<Keyring>, round: u64, plan: Vec<Vec<Act>>) {
+async fn interleave(
+    registries: &[Arc<Registry>],
+    keys: &Arc<Keyring>,
+    round: u64,
+    plan: Vec<Vec<Act>>,
+) -> usize {
     let rider = move |number: u64| rider(round * 10 + number);
     let mut processes = JoinSet::new();
     for (process, acts) in plan.clone().into_iter().enumerate() {
@@ -353,6 +373,7 @@ async fn interleave(registries: &[Arc<Registry>], keys: &Arc<Keyring>, round: u6
             }
         }
     }
+    places.len()
 }
 
 async fn a_card_is_the_same_whichever_partner_links_it(store: Store) {
@@ -617,10 +638,11 @@ async fn a_purge_deletes_what_it_says_and_the_record_tells(store: Store) {
 
     let record = registry.record().await.unwrap();
     let acts: Vec<_> = record.iter().map(|entry| (entry.seq, entry.act.as_str())).collect();
-    assert_eq!(acts, [(1, "purge"), (2, "purge"), (3, "purge"), (4, "purge")]);
-    assert_eq!(record[0].detail, "one person: links found 5, deleted 5, left 0; links of others 19");
-    assert!(record[2].detail.starts_with("partner alipay: links found 1,"), "{}", record[2].detail);
-    assert!(record[3].detail.starts_with("everything: links found 19,"), "{}", record[3].detail);
+    assert_eq!(acts, (1..=8).map(|seq| (seq, "purge")).collect::<Vec<_>>(), "as it begins, and as it ends");
+    assert_eq!(record[0].detail, "one person: begun, links found 5");
+    assert_eq!(record[1].detail, "one person: links found 5, deleted 5, left 0; links of others 19");
+    assert!(record[5].detail.starts_with("partner alipay: links found 1,"), "{}", record[5].detail);
+    assert!(record[7].detail.starts_with("everything: links found 19,"), "{}", record[7].detail);
 }
 
 async fn the_record_cannot_be_changed(store: Store) {
@@ -661,6 +683,21 @@ async fn keys_change_while_links_come_and_go(store: Store) {
     let agents = LinkOrder { agent: Some(rider(99)), ..order("agent", &[code(900)]) };
     old.link(&agents, &rider(50), now()).await.unwrap();
 
+    let key = before.pseudonym(Use::Delegation, &[b"one"]);
+    old.begin_delegation(&key, &partner("yikatong"), b"wanted", now()).await.unwrap();
+
+    // Replicas that have a key file of their own: one without the new key, one with another under its number.
+    let lagging = store.folder.path().join("lagging.key");
+    std::fs::copy(store.key_file(), &lagging).unwrap();
+    let wrong = store.folder.path().join("wrong.key");
+    std::fs::copy(store.key_file(), &wrong).unwrap();
+    Keyring::add(&wrong).unwrap();
+    let mut astray = Vec::new();
+    for file in [&lagging, &wrong] {
+        let keys = Arc::new(Keyring::load(file).unwrap());
+        astray.push((store.open_with(Arc::clone(&keys)).await, keys));
+    }
+
     assert_eq!(Keyring::add(&store.key_file()).unwrap(), 2);
     let keys = store.keys();
     let new = Arc::new(store.open_with(Arc::clone(&keys)).await);
@@ -690,10 +727,24 @@ async fn keys_change_while_links_come_and_go(store: Store) {
     busy.await.unwrap();
     assert!(rekeyed.links >= 240 && rekeyed.unreadable == 0, "{rekeyed:?}");
     assert_eq!(rekeyed.retired, [1]);
+    // They do not say that a rider is not linked whose name they cannot make, nor write under a key of their own.
+    for (registry, keys) in &astray {
+        assert!(matches!(registry.learn_key(2).await, Err(RegistryError::KeyMissing(2))));
+        let names = keys.link_names(&partner("yikatong"), &code(100));
+        assert!(matches!(registry.find(&names).await, Err(RegistryError::KeyMissing(2))));
+        let order = order("astray", &[code(5000)]);
+        let refused = registry.link(&order, &rider(1), now()).await;
+        assert!(matches!(refused, Err(RegistryError::KeyMissing(2))));
+    }
+    // The right file, and they are as the others.
+    std::fs::copy(store.key_file(), &lagging).unwrap();
+    astray[0].0.learn_key(2).await.unwrap();
+    assert_eq!(whose(&astray[0].0, &astray[0].1, &code(100)).await, Some(rider(100)));
 
     // Without the old key everything is as it was.
     let text = std::fs::read_to_string(store.key_file()).unwrap();
-    std::fs::write(store.key_file(), text.lines().nth(1).unwrap()).unwrap();
+    let without: Vec<_> = text.lines().filter(|line| !line.starts_with("1 ")).collect();
+    std::fs::write(store.key_file(), without.join("\n")).unwrap();
     let (registry, keys) = (store.open().await, store.keys());
     assert_eq!(keys.all().len(), 1);
     for number in 0..300 {
@@ -702,6 +753,12 @@ async fn keys_change_while_links_come_and_go(store: Store) {
     }
     assert_eq!(whose(&registry, &keys, &code(1000)).await, Some(rider(1000)));
     assert_eq!(registry.agent_places_left(&rider(99)).await.unwrap(), 4);
+    // And what is named for some days only.
+    let idempotency = keys.pseudonym(Use::Idempotency, &[b"steady"]);
+    assert_eq!(idempotency, before.pseudonym(Use::Idempotency, &[b"steady"]));
+    let key = keys.pseudonym(Use::Delegation, &[b"one"]);
+    let pending = registry.delegation(&key, &partner("yikatong")).await.unwrap().unwrap();
+    assert_eq!(pending.wanted, b"wanted");
     let full = link(&registry, &[physical(3)], &rider(1)).await;
     assert_eq!(full, LinkOutcome::LimitReached(vec![(0, CardKind::YikatongCard)]));
     let reissued = registry.reissue(&partner("yikatong"), &senior(1), &senior(2), now()).await.unwrap();
@@ -726,12 +783,17 @@ async fn what_is_old_is_forgotten(store: Store) {
     let rows = [BatchRow::Card(senior(2), rider(2)), BatchRow::Refused(RowResult::NumberRefused)];
     registry.carry_out(&batch, 0, &rows, now()).await.unwrap();
 
-    let after = async |hours: i64| registry.forget_old(&kept, later(hours * 3600 + 1)).await.unwrap();
+    let after = async |hours: i64| {
+        let forgotten = registry.forget_old(&kept, later(hours * 3600 + 1)).await;
+        let many = |Forgotten { what, many }: Forgotten| (what, many.unwrap());
+        forgotten.into_iter().map(many).filter(|(_, many)| *many > 0).collect::<Vec<_>>()
+    };
     assert_eq!(after(0).await, []);
     assert_eq!(after(1).await, [("changes", 1)]);
     assert_eq!(after(24).await, [("delegations", 1)]);
     assert_eq!(after(48).await, [("answers", 1)]);
-    assert_eq!(after(30 * 24).await, [("batch rows", 1), ("batches", 1)]);
+    assert_eq!(after(30 * 24).await, [("batches", 1)]);
+    assert!(registry.refused_rows(&batch.key, 0).await.unwrap().is_empty());
     assert_eq!(after(90 * 24).await, [("lost cards", 1)]);
     // A link does not get old.
     assert_eq!(after(20 * 365 * 24).await, []);
@@ -760,7 +822,11 @@ async fn a_thief_learns_no_account(store: Store) {
         (0x71_04_12_34_00_u64 >> 8).to_be_bytes().into_iter().skip_while(|byte| *byte == 0).collect();
     for secret in [b"71041234".as_slice(), b"subject-of", b"7104999", &packed] {
         assert!(!holds(secret), "{}", String::from_utf8_lossy(secret));
+        // A dump of PostgreSQL shows bytes as digits.
+        assert!(!holds(hex::encode(secret).as_bytes()), "{}", String::from_utf8_lossy(secret));
     }
+    let check = keys.all()[0].check_value().0;
+    assert!(holds(&check) || holds(hex::encode(check).as_bytes()), "the twin, of bytes");
     // The twin: what may be there is found by the same search.
     assert!(holds(b"yikatong-card") && holds(b"gates") && holds(b"one person"));
     // And the secret is in its file alone.
@@ -776,7 +842,7 @@ async fn a_database_of_a_later_version_or_another_key_is_refused(store: Store) {
     let refused = Registry::open(&store.location(), other).await.unwrap_err();
     assert!(matches!(refused, OpenError::OtherKey), "{refused}");
     let text = std::fs::read_to_string(store.key_file()).unwrap();
-    std::fs::write(store.key_file(), text.replacen("1 ", "2 ", 1)).unwrap();
+    std::fs::write(store.key_file(), text.replacen("\n1 ", "\n2 ", 1)).unwrap();
     let refused = Registry::open(&store.location(), store.keys()).await.unwrap_err();
     assert!(matches!(refused, OpenError::KeyMissing(1)), "{refused}");
     std::fs::write(store.key_file(), text).unwrap();

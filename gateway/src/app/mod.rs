@@ -36,6 +36,9 @@ pub enum StartError {
     /// The key file is missing, and several processes need the same.
     #[error("key file {0}: missing: make one with `ridegate key add`, and give it to every replica")]
     KeyNotMade(PathBuf),
+    /// There is no registry here.
+    #[error("registry {0}: is not there")]
+    NoRegistry(Location),
     /// A file that cannot be made.
     #[error("{}: its folder is not there", .0.display())]
     NoFolder(PathBuf),

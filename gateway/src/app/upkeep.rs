@@ -31,6 +31,9 @@ impl Upkeep {
 
     /// Opens it. It must be there.
     pub async fn open(&self) -> Result<(Registry, Arc<Keyring>), StartError> {
+        if self.location.is_new() {
+            return Err(StartError::NoRegistry(self.location.clone()));
+        }
         let keys = Arc::new(self.keys()?);
         let registry = Registry::open(&self.location, Arc::clone(&keys)).await;
         let registry = registry.map_err(|source| self.failed(source))?;

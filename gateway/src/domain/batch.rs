@@ -43,7 +43,7 @@ pub enum RowResult {
 
 impl RowResult {
     /// All of them, by number from 1 on: as the registry and the wire have them.
-    const ALL: [Self; 9] = [
+    pub const ALL: [Self; 9] = [
         Self::Linked,
         Self::AlreadyLinked,
         Self::LinkedToSomeoneElse,
@@ -67,14 +67,6 @@ impl RowResult {
     /// Whether the card is linked to the holder now.
     pub const fn is_linked(self) -> bool {
         matches!(self, Self::Linked | Self::AlreadyLinked)
-    }
-}
-
-impl Progress {
-    pub(crate) fn add(&mut self, result: RowResult, many: u64) {
-        if many > 0 {
-            self.counts.push((result, many));
-        }
     }
 }
 

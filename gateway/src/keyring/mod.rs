@@ -2,6 +2,7 @@
 
 mod ring;
 
+pub(crate) use ring::STEADY;
 pub use ring::{KeyError, Keyring};
 
 use std::fmt;

@@ -16,16 +16,21 @@ use thiserror::Error;
 use super::{KEY_LEN, Key, KeyId, Use};
 use crate::domain::pseudonym::Pseudonym;
 
-/// Every secret the gateway knows, oldest first: one, or while they are changed two.
+/// Every secret the gateway knows: one that never changes, and oldest first those that links are under: one, or while they
+/// are changed two.
 ///
 /// The registry says under which of them it is written now, so that all replicas change at one moment. Names that live
-/// no longer than a day or two are made under the oldest, so that none is lost while they change.
+/// for days only (idempotency keys, batches, tickets) and those of this process are made under the steady one, so that no
+/// change of keys comes between a request and its repeat.
 #[derive(Debug)]
 pub struct Keyring {
     path: Option<PathBuf>,
-    first: Arc<Key>,
+    steady: Arc<Key>,
     ring: ArcSwap<Vec<Arc<Key>>>,
 }
+
+/// The steady key's number.
+pub(crate) const STEADY: KeyId = 0;
 
 /// A key file that cannot be used.
 #[derive(Debug, Error)]
@@ -41,7 +46,7 @@ pub enum KeyError {
     /// It holds something else.
     #[error(
         "key file {path}: expected a line for every key: its number, a space, 64 hexadecimal digits (32 bytes); \
-         numbers go up, and a single key may go without"
+         numbers go up, 0 is the steady key, and a single key may go without a number"
     )]
     Form {
         /// The file.
@@ -50,57 +55,92 @@ pub enum KeyError {
 }
 
 impl Keyring {
-    /// Reads the secrets from a file: a line for each, `<number> <64 hexadecimal digits>`, oldest first. A single one
-    /// may go without its number: it is the first.
+    /// Reads the secrets from a file: a line for each, `<number> <64 hexadecimal digits>`, oldest first. Number 0 is the
+    /// steady key; where there is none, the oldest is. A single one may go without its number: it is the first.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let ring = read(path)?;
-        let first = ring.first().map(Arc::clone).ok_or_else(|| form(path))?;
-        Ok(Self { path: Some(path.to_owned()), first, ring: ArcSwap::from_pointee(ring) })
+        let mut ring = read(path)?;
+        let steady = ring.first().map(Arc::clone).ok_or_else(|| form(path))?;
+        ring.retain(|key| key.id() != STEADY);
+        if ring.is_empty() {
+            return Err(form(path));
+        }
+        Ok(Self { path: Some(path.to_owned()), steady, ring: ArcSwap::from_pointee(ring) })
     }
 
-    /// Writes a new secret to a file that must not exist, readable by its owner only, and loads it.
+    /// Writes new secrets to a file that must not exist, readable by its owner only, and loads them.
     pub fn create(path: &Path) -> Result<Self, KeyError> {
-        write(path, &format!("1 {}\n", new_secret()))?;
+        let mut options = fs::OpenOptions::new();
+        write(path, options.create_new(true), &format!("{STEADY} {}\n1 {}\n", new_secret(), new_secret()))?;
         Self::load(path)
     }
 
-    /// Adds a new secret to a file of them; tells its number. The file is there before and after, whole.
+    /// Adds a new secret to a file of them; tells its number. The file is there before and after, whole, and its owner's.
     pub fn add(path: &Path) -> Result<KeyId, KeyError> {
         let newest = read(path)?.last().map(|key| key.id()).ok_or_else(|| form(path))?;
         let failed = |source| KeyError::Io { path: path.to_owned(), source };
         let text: SecretBox<str> = SecretBox::new(fs::read_to_string(path).map_err(failed)?.into_boxed_str());
-        let mut lines: Vec<_> =
-            text.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let numbered = lines.first().map(|only| format!("1 {only}"));
-        if let (Some(first), Some(numbered)) = (lines.first_mut(), &numbered)
-            && !first.contains(' ')
-        {
-            *first = numbered;
+        let mut lines: Vec<String> = text
+            .expose_secret()
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .filter(|line| !line.is_empty())
+            .collect();
+        if let Some(first) = lines.first_mut().filter(|first| !first.contains(' ')) {
+            first.insert_str(0, "1 ");
         }
+        // What was named under the oldest key until now is named so for ever.
+        if let Some((id, secret)) = lines.first().and_then(|first| first.split_once(' '))
+            && id.parse() != Ok(STEADY)
+        {
+            let steady = format!("{STEADY} {}", secret.trim());
+            lines.insert(0, steady);
+        }
+        lines.push(format!("{} {}", newest + 1, new_secret()));
         let next = path.with_extension("new");
-        write(&next, &format!("{}\n{} {}\n", lines.join("\n"), newest + 1, new_secret()))?;
-        fs::rename(&next, path).map_err(failed)?;
+        // One that was begun and not finished is begun anew.
+        write(&next, fs::OpenOptions::new().create(true).truncate(true), &format!("{}\n", lines.join("\n")))?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, chown};
+            let owner = fs::metadata(path).map_err(failed)?;
+            chown(&next, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+        }
+        fs::rename(&next, path).and_then(|()| sync_folder(path)).map_err(failed)?;
         Ok(newest + 1)
     }
 
     /// One secret that is in no file.
     pub fn new(secret: &[u8; KEY_LEN]) -> Self {
         let first = Arc::new(Key::new(1, secret));
-        Self { path: None, first: Arc::clone(&first), ring: ArcSwap::from_pointee(vec![first]) }
+        Self { path: None, steady: Arc::clone(&first), ring: ArcSwap::from_pointee(vec![first]) }
     }
 
-    /// Looks at the file again. Keys that were known and are there no longer are known no longer, but for names that
-    /// are made under the oldest.
-    pub fn reload(&self) -> Result<(), KeyError> {
-        if let Some(path) = &self.path {
-            self.ring.store(Arc::new(read(path)?));
-        }
-        Ok(())
+    /// The key of this number, if it has come to the file since that was read. It is not known before it is
+    /// [admitted](Self::admit).
+    pub(crate) fn look_again(&self, id: KeyId) -> Result<Option<Arc<Key>>, KeyError> {
+        let Some(path) = &self.path else { return Ok(None) };
+        Ok(read(path)?.into_iter().find(|key| key.id() == id && id != STEADY))
     }
 
-    /// A name that lives no longer than this process, or a day or two.
+    /// Knows a key from now on. What is known is never forgotten while this process runs.
+    pub(crate) fn admit(&self, key: &Arc<Key>) {
+        self.ring.rcu(|ring| {
+            let mut ring: Vec<_> =
+                ring.iter().filter(|known| known.id() != key.id()).map(Arc::clone).collect();
+            ring.push(Arc::clone(key));
+            ring.sort_by_key(|key| key.id());
+            ring
+        });
+    }
+
+    /// A name that lives no longer than this process, or some days.
     pub fn pseudonym(&self, purpose: Use, parts: &[&[u8]]) -> Pseudonym {
-        self.first.pseudonym(purpose, parts)
+        self.steady.pseudonym(purpose, parts)
+    }
+
+    /// Tells whether a store was written with this steady key.
+    pub(crate) fn steady_check(&self) -> &Pseudonym {
+        self.steady.check_value()
     }
 
     /// Every key, oldest first.
@@ -134,14 +174,20 @@ fn new_secret() -> String {
     hex::encode(secret)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), KeyError> {
+fn write(path: &Path, options: &mut fs::OpenOptions, text: &str) -> Result<(), KeyError> {
     let failed = |source| KeyError::Io { path: path.to_owned(), source };
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true);
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     let mut file = options.open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.and_then(|()| sync_folder(path)).map_err(failed)
+}
+
+/// Makes a file's name as durable as what is in it: without it every link would be unreadable.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if cfg!(unix) { fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
 }
 
 fn read(path: &Path) -> Result<Vec<Arc<Key>>, KeyError> {
@@ -158,7 +204,7 @@ fn read(path: &Path) -> Result<Vec<Arc<Key>>, KeyError> {
         let mut secret = SecretBox::new(Box::new([0; KEY_LEN]));
         hex::decode_to_slice(digits, secrecy::ExposeSecretMut::expose_secret_mut(&mut secret))
             .map_err(|_| form(path))?;
-        if id < 1 || keys.last().is_some_and(|last| last.id() >= id) {
+        if id < STEADY || keys.last().is_some_and(|last| last.id() >= id) {
             return Err(form(path));
         }
         keys.push(Arc::new(Key::new(id, secret.expose_secret())));
@@ -175,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ridegate.key");
         let created = Keyring::create(&path).unwrap();
-        assert_eq!(created.first.check_value(), Keyring::load(&path).unwrap().first.check_value());
+        assert_eq!(created.steady_check(), Keyring::load(&path).unwrap().steady_check());
         assert!(Keyring::create(&path).is_err());
         #[cfg(unix)]
         assert_eq!(
@@ -194,21 +240,33 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_added_behind_the_others_and_the_old_ones_stay() {
+    fn a_key_is_added_behind_the_others_and_names_of_some_days_stay() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ridegate.key");
         let bare = "ab".repeat(32);
         fs::write(&path, &bare).unwrap();
+        fs::write(path.with_extension("new"), "begun and not finished").unwrap();
         let before = Keyring::load(&path).unwrap();
         assert_eq!(Keyring::add(&path).unwrap(), 2);
         assert_eq!(Keyring::add(&path).unwrap(), 3);
         let after = Keyring::load(&path).unwrap();
-        assert_eq!(after.all().iter().map(|key| key.id()).collect::<Vec<_>>(), [1, 2, 3]);
-        assert_eq!(after.first.check_value(), before.first.check_value());
-        assert!(before.get(3).is_none());
-        before.reload().unwrap();
-        assert!(before.get(3).is_some());
+        let ids = |keys: &Keyring| keys.all().iter().map(|key| key.id()).collect::<Vec<_>>();
+        assert_eq!(ids(&after), [1, 2, 3]);
+        assert_eq!(after.steady_check(), before.steady_check());
         assert_ne!(after.get(2).unwrap().check_value(), after.get(3).unwrap().check_value());
+
+        // Without the old one, what was named for some days is named the same.
+        let text = fs::read_to_string(&path).unwrap();
+        let without: Vec<_> = text.lines().filter(|line| !line.starts_with("1 ")).collect();
+        fs::write(&path, without.join("\n")).unwrap();
+        let later = Keyring::load(&path).unwrap();
+        assert_eq!((ids(&later), later.steady_check()), (vec![2, 3], before.steady_check()));
+
+        // A process that runs knows what it knew, and what is admitted.
+        let found = before.look_again(3).unwrap().unwrap();
+        assert!(before.get(3).is_none());
+        before.admit(&found);
+        assert_eq!(ids(&before), [1, 3]);
         #[cfg(unix)]
         assert_eq!(
             std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777,
@@ -227,6 +285,7 @@ mod tests {
             format!("2 {key}\n1 {key}\n"),
             format!("1 {key}\n1 {key}\n"),
             format!("0 {key}\n"),
+            format!("-1 {key}\n"),
             format!("one {key}\n"),
             format!("1 {key}ab\n"),
         ] {

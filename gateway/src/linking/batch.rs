@@ -62,14 +62,15 @@ impl Linking {
         first: u64,
         rows: Vec<Stated>,
     ) -> Result<(), BatchError> {
-        let progress = self.timed("progress", self.registry.progress(&batch.key)).await;
-        let mut done = progress.map_err(LinkingError::from)?.map_or(0, |progress| progress.done);
+        let done = self.timed("rows_done", self.registry.rows_done(&batch.key)).await;
+        let mut done = done.map_err(LinkingError::from)?.unwrap_or_default();
         let end = first + rows.len() as u64;
-        if done < first {
-            return Err(BatchError::Gap);
-        }
         // Another may go on with the same batch at the same time: then fewer are left here, and in the end none.
         while done < end {
+            // Also where the batch was purged meanwhile.
+            if done < first {
+                return Err(BatchError::Gap);
+            }
             let passed = usize::try_from(done - first).unwrap_or(usize::MAX);
             let left = rows.get(passed..).unwrap_or_default();
             let exchanged = self.exchange(batch, done, left).await?;

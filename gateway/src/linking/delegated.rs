@@ -105,6 +105,9 @@ impl Linking {
         if let Some(pending) = self.pending(&key, &order.partner).await? {
             return Ok(begun(id, &pending, &order.fingerprint)?);
         }
+        if self.timed("answered", self.registry.answered(&order)).await? == Some(LinkOutcome::KeyReused) {
+            return Ok(Started::KeyReused);
+        }
         let code = request.authorization_code.expose();
         let (delegation, agent) = match self.authority.start_delegation(code, &exchange_key(&order)).await? {
             Begun::Started { delegation, agent } => (delegation, agent),
@@ -174,6 +177,8 @@ impl Linking {
             Ok(Digits::Right(person)) => Ok(Confirmed::Linked(self.make(order, person).await?)),
             Ok(Digits::Wrong) => Ok(Confirmed::WrongCode { tries_left }),
             Ok(Digits::Over) => Ok(Confirmed::Unknown),
+            // Somebody may have looked at the digits all the same.
+            Err(AuthorityError::TimedOut) => Err(AuthorityError::TimedOut.into()),
             Err(error) => {
                 // Nobody looked at the digits.
                 self.timed("give_try_back", self.registry.give_try_back(&key)).await?;

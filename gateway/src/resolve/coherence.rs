@@ -62,7 +62,6 @@ impl Coherence {
     async fn step(&self, seen: &mut Option<i64>) -> Result<(), RegistryError> {
         self.check().await?;
         let Head { seq: head, key } = self.registry.head().await?;
-        self.registry.knows_key(key)?;
         while *seen != Some(head) {
             *seen = Some(match *seen {
                 // A log that was longer before is another's: a backup was restored.
@@ -70,7 +69,8 @@ impl Coherence {
                 Some(_) | None => self.forget_all(head),
             });
         }
-        Ok(())
+        // What ended was heard of, whatever is missing here.
+        self.registry.learn_key(key).await
     }
 
     /// A registry that was not there at the start is found to be ours, or is not used.

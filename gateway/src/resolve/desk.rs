@@ -41,6 +41,8 @@ struct Pending {
     epoch: u64,
     /// A change that arrived meanwhile.
     pushed: Option<Entry>,
+    /// The subject's link ended meanwhile: the answer serves, but is not remembered.
+    over: bool,
 }
 
 impl Desk {
@@ -65,7 +67,7 @@ impl Desk {
             return (pending.answer.clone(), false);
         }
         let (tell, answer) = watch::channel(None);
-        let pending = Pending { answer: answer.clone(), tell: Some(tell), epoch, pushed: None };
+        let pending = Pending { answer: answer.clone(), tell: Some(tell), epoch, pushed: None, over: false };
         state.pending.insert(subject.clone(), pending);
         (answer, true)
     }
@@ -95,6 +97,7 @@ impl Desk {
     ) -> Option<Known> {
         let mut state = self.state();
         let pending = state.pending.remove(subject)?;
+        let over = pending.over;
         let now = self.clock.now();
         let answered = answer.ok().map(|facts| Entry::new(facts, now, pending.epoch));
         let entry = match (answered, pending.pushed) {
@@ -108,7 +111,7 @@ impl Desk {
             Some(_) | None => entry,
         };
         // An answer asked for before changes were missed may have missed them too: it serves, but is not remembered.
-        if entry.epoch == state.watch.epoch {
+        if entry.epoch == state.watch.epoch && !over {
             self.cache.merge(subject, entry.clone());
         }
         Some(entry.worth(&state.watch, now, &self.freshness))
@@ -131,11 +134,17 @@ impl Desk {
 
     /// Nobody is linked to this subject any more, as far as is known here: its facts are kept no longer.
     pub fn forget(&self, subject: &Subject) {
+        let mut state = self.state();
+        if let Some(pending) = state.pending.get_mut(subject) {
+            pending.over = true;
+        }
         self.cache.remove(subject);
     }
 
     /// Nobody may be linked any more.
     pub fn forget_all(&self) {
+        let mut state = self.state();
+        state.pending.values_mut().for_each(|pending| pending.over = true);
         self.cache.clear();
     }
 
@@ -243,6 +252,17 @@ mod tests {
         desk.lose_track();
         check(desk.complete(&rider(), Ok(Some(facts(100)))), Some(HealthState::Yellow));
         check(Some(desk.recall(&rider())), None);
+    }
+
+    #[test]
+    fn facts_that_arrive_after_the_link_ended_serve_and_are_not_remembered() {
+        for forget in [(|desk: &Desk| desk.forget(&rider())) as fn(&Desk), Desk::forget_all] {
+            let desk = desk();
+            let _asked = take_up(&desk);
+            forget(&desk);
+            check(desk.complete(&rider(), Ok(Some(facts(100)))), Some(HealthState::Yellow));
+            check(Some(desk.recall(&rider())), None);
+        }
     }
 
     #[test]

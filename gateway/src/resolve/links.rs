@@ -55,7 +55,9 @@ impl Links {
     pub async fn find(&self, names: &[Pseudonym], cap: Duration) -> Result<Option<Linked>, RegistryError> {
         let known = names.iter().find_map(|name| self.known.get(name));
         let unheard = self.unheard();
-        if let Some(subject) = known.filter(|_| unheard.is_some_and(|unheard| unheard <= self.stale_max)) {
+        if let Some(subject) =
+            known.filter(|_| unheard.is_some_and(|unheard| unheard <= self.stale_max.max(FRESH)))
+        {
             let stale = unheard.is_none_or(|unheard| unheard > FRESH);
             if stale {
                 self.served.stale();

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use ridegate_adapters::{Medium, PartnerId};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
     Registry, RegistryError,
@@ -47,20 +47,18 @@ pub enum BatchRow {
 impl Registry {
     /// How far a batch is; `None` if nobody has begun it.
     pub async fn progress(&self, batch: &Pseudonym) -> Result<Option<Progress>, RegistryError> {
-        self.is_checked()?;
-        let row =
-            sqlx::query("SELECT rows_done, linked, already FROM batch WHERE key = $1").bind(bytes(batch));
-        let Some(row) = row.fetch_optional(&self.readers).await? else { return Ok(None) };
-        let mut progress = Progress { done: count(row.try_get("rows_done")?), counts: Vec::new() };
-        progress.add(RowResult::Linked, count(row.try_get("linked")?));
-        progress.add(RowResult::AlreadyLinked, count(row.try_get("already")?));
-        let refused = sqlx::query(
-            "SELECT result, COUNT(*) AS many FROM batch_refused WHERE batch = $1 GROUP BY result ORDER BY result",
-        );
-        for row in refused.bind(bytes(batch)).fetch_all(&self.readers).await? {
-            progress.add(result(row.try_get("result")?)?, count(row.try_get("many")?));
-        }
-        Ok(Some(progress))
+        let Some(done) = self.rows_done(batch).await? else { return Ok(None) };
+        let counts = sqlx::query("SELECT result, many FROM batch_count WHERE batch = $1 ORDER BY result");
+        let rows = counts.bind(bytes(batch)).fetch_all(self.reader()?).await?;
+        let read = |row: &AnyRow| Ok((result(row.try_get("result")?)?, count(row.try_get("many")?)));
+        let counts = rows.iter().map(read).collect::<Result<_, RegistryError>>()?;
+        Ok(Some(Progress { done, counts }))
+    }
+
+    /// How many rows of a batch were carried out; `None` if nobody has begun it.
+    pub async fn rows_done(&self, batch: &Pseudonym) -> Result<Option<u64>, RegistryError> {
+        let done = sqlx::query_scalar("SELECT rows_done FROM batch WHERE key = $1").bind(bytes(batch));
+        Ok(done.fetch_optional(self.reader()?).await?.map(count))
     }
 
     /// The refused rows of a batch from this one on: a thousand at most.
@@ -68,7 +66,7 @@ impl Registry {
         let rows = sqlx::query(
             "SELECT row_no, result FROM batch_refused WHERE batch = $1 AND row_no >= $2 ORDER BY row_no LIMIT $3",
         );
-        let rows = rows.bind(bytes(batch)).bind(number(from)).bind(PAGE).fetch_all(&self.readers).await?;
+        let rows = rows.bind(bytes(batch)).bind(number(from)).bind(PAGE).fetch_all(self.reader()?).await?;
         rows.iter()
             .map(|row| {
                 Ok(RefusedRow { row: count(row.try_get("row_no")?), result: result(row.try_get("result")?)? })
@@ -109,7 +107,7 @@ impl Change {
         now: Timestamp,
     ) -> Result<u64, RegistryError> {
         // Whoever goes on with the same batch at the same time waits here until this is over.
-        let begun = "INSERT INTO batch (key, partner, rows_done, linked, already, at) VALUES ($1, $2, 0, 0, 0, $3) \
+        let begun = "INSERT INTO batch (key, partner, rows_done, at) VALUES ($1, $2, 0, $3) \
                      ON CONFLICT (key) DO UPDATE SET at = $3 RETURNING rows_done";
         let done: i64 = sqlx::query_scalar(begun)
             .bind(bytes(&batch.key))
@@ -123,16 +121,12 @@ impl Change {
         let results = self.results(batch, rows, now).await?;
         let refused = results.iter().zip(first..).filter(|(result, _)| !result.is_linked());
         self.refuse(batch, refused.map(|(result, row)| (row, *result)).collect()).await?;
-        let many = |wanted| number(results.iter().filter(|result| **result == wanted).count() as u64);
-        sqlx::query(
-            "UPDATE batch SET rows_done = rows_done + $2, linked = linked + $3, already = already + $4 WHERE key = $1",
-        )
-        .bind(bytes(&batch.key))
-        .bind(number(rows.len() as u64))
-        .bind(many(RowResult::Linked))
-        .bind(many(RowResult::AlreadyLinked))
-        .execute(&mut *self.at)
-        .await?;
+        self.count_results(batch, &results).await?;
+        sqlx::query("UPDATE batch SET rows_done = rows_done + $2 WHERE key = $1")
+            .bind(bytes(&batch.key))
+            .bind(number(rows.len() as u64))
+            .execute(&mut *self.at)
+            .await?;
         Ok(first + rows.len() as u64)
     }
 
@@ -207,6 +201,20 @@ impl Change {
             fingerprint: batch.key,
         };
         Some(self.new_link(&order, medium, holder, None, now))
+    }
+
+    async fn count_results(&mut self, batch: &Batch, results: &[RowResult]) -> Result<(), RegistryError> {
+        let statement = "INSERT INTO batch_count (batch, result, many) VALUES ($1, $2, $3) \
+                         ON CONFLICT (batch, result) DO UPDATE SET many = batch_count.many + excluded.many";
+        for result in RowResult::ALL {
+            let many = results.iter().filter(|came_to| **came_to == result).count() as u64;
+            if many > 0 {
+                let counted =
+                    sqlx::query(statement).bind(bytes(&batch.key)).bind(result.code()).bind(number(many));
+                counted.execute(&mut *self.at).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn refuse(&mut self, batch: &Batch, refused: Vec<(u64, RowResult)>) -> Result<(), RegistryError> {

@@ -51,12 +51,12 @@ const WIDTH: usize = 16;
 
 impl Registry {
     pub(super) async fn begin(&self) -> Result<Change, RegistryError> {
-        self.is_checked()?;
-        let mut at = open::begin(&self.writer, self.embedded).await?;
+        let mut at = open::begin(self.writer()?, self.embedded).await?;
         // Whoever changes the key waits until this is over; an embedded database lets one process write at a time.
         let current =
             if self.embedded { "SELECT current FROM keyset" } else { "SELECT current FROM keyset FOR SHARE" };
         let current: i64 = sqlx::query_scalar(current).fetch_one(&mut *at).await?;
+        self.learn_key(current).await?;
         let (key, keys) = (self.key(current)?, Arc::clone(&self.keys));
         Ok(Change { at, key, keys, embedded: self.embedded })
     }

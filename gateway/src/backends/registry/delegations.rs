@@ -1,5 +1,7 @@
 //! Links for somebody else that were begun: confirmed with digits that the health authority sent (D7).
 
+use std::fmt;
+
 use jiff::Timestamp;
 use ridegate_adapters::PartnerId;
 use sqlx::{AssertSqlSafe, Row};
@@ -17,7 +19,7 @@ use crate::{
 pub type Wanted = Vec<u8>;
 
 /// One that was begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pending {
     /// What is wanted.
     pub wanted: Wanted,
@@ -27,6 +29,13 @@ pub struct Pending {
     pub sent_at: Timestamp,
     /// How often they were tried.
     pub tries: i64,
+}
+
+/// What is wanted names riders.
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pending({} sends, {} tries)", self.sends, self.tries)
+    }
 }
 
 impl Registry {
@@ -60,11 +69,10 @@ impl Registry {
         key: &Pseudonym,
         partner: &PartnerId,
     ) -> Result<Option<Pending>, RegistryError> {
-        self.is_checked()?;
         let row = sqlx::query(
             "SELECT key_id, wanted, sends, sent_at, tries FROM delegation WHERE key = $1 AND partner = $2",
         );
-        let row = row.bind(bytes(key)).bind(partner.as_str()).fetch_optional(&self.readers).await?;
+        let row = row.bind(bytes(key)).bind(partner.as_str()).fetch_optional(self.reader()?).await?;
         let Some(row) = row else { return Ok(None) };
         let under = self.key(row.try_get("key_id")?)?;
         let wanted = under.open(row.try_get("wanted")?, key);
@@ -86,8 +94,12 @@ impl Registry {
         let taken = sqlx::query(
             "UPDATE delegation SET sends = sends + 1, sent_at = $3, tries = 0 WHERE key = $1 AND sends = $2",
         );
-        let taken =
-            taken.bind(bytes(key)).bind(seen.sends).bind(now.as_millisecond()).execute(&self.writer).await?;
+        let taken = taken
+            .bind(bytes(key))
+            .bind(seen.sends)
+            .bind(now.as_millisecond())
+            .execute(self.writer()?)
+            .await?;
         Ok(taken.rows_affected() == 1)
     }
 
@@ -99,7 +111,7 @@ impl Registry {
         );
         let back =
             back.bind(bytes(key)).bind(seen.sends).bind(seen.sent_at.as_millisecond()).bind(seen.tries);
-        back.execute(&self.writer).await?;
+        back.execute(self.writer()?).await?;
         Ok(())
     }
 
@@ -110,7 +122,7 @@ impl Registry {
         )
         .bind(bytes(key))
         .bind(tries)
-        .fetch_optional(&self.writer)
+        .fetch_optional(self.writer()?)
         .await?;
         Ok(taken.map(|taken| tries - taken))
     }
@@ -118,13 +130,12 @@ impl Registry {
     /// Gives a try back: nobody looked at it.
     pub async fn give_try_back(&self, key: &Pseudonym) -> Result<(), RegistryError> {
         let back = sqlx::query("UPDATE delegation SET tries = tries - 1 WHERE key = $1 AND tries > 0");
-        back.bind(bytes(key)).execute(&self.writer).await?;
+        back.bind(bytes(key)).execute(self.writer()?).await?;
         Ok(())
     }
 
     /// How many cards an agent may still do.
     pub async fn agent_places_left(&self, agent: &Subject) -> Result<usize, RegistryError> {
-        self.is_checked()?;
         let keys = self.keys.all();
         let names: Vec<_> =
             keys.iter().map(|key| key.pseudonym(Use::Person, &[agent.expose().as_bytes()])).collect();
@@ -133,7 +144,7 @@ impl Registry {
         for name in &names {
             query = query.bind(bytes(name));
         }
-        let used = query.fetch_one(&self.readers).await?;
+        let used = query.fetch_one(self.reader()?).await?;
         Ok(usize::try_from(AGENT_LIMIT - used).unwrap_or_default())
     }
 }

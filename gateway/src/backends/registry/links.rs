@@ -32,8 +32,7 @@ struct Free<'o> {
 impl Registry {
     /// What was answered under this order's idempotency key, if anything was.
     pub async fn answered(&self, order: &LinkOrder) -> Result<Option<LinkOutcome>, RegistryError> {
-        self.is_checked()?;
-        answered(&self.readers, order).await
+        answered(self.reader()?, order).await
     }
 
     /// Links every medium of the order to its subject, or none. Committed when this returns.
@@ -59,8 +58,8 @@ impl Registry {
         Err(RegistryError::Contended)
     }
 
-    /// Ends the link that has one of these names, of this partner; of whoever linked it where none is given. Tells what
-    /// it was called. Committed when this returns.
+    /// Ends the link that has one of these names, of this partner; of whoever linked it where none is given. The holder of
+    /// a lost card is forgotten with it. Tells what was linked until now. Committed when this returns.
     pub async fn unlink(
         &self,
         names: &[Pseudonym],
@@ -70,7 +69,7 @@ impl Registry {
         let mut change = self.begin().await?;
         let theirs = partner.map_or(String::new(), |_| format!(" AND partner IN ('', ${})", names.len() + 1));
         let statement = format!(
-            "DELETE FROM link WHERE key IN {} AND lost_at IS NULL{theirs} RETURNING key",
+            "DELETE FROM link WHERE key IN {}{theirs} RETURNING key, lost_at",
             places(1, names.len())
         );
         let mut query = sqlx::query(AssertSqlSafe(statement));
@@ -80,9 +79,12 @@ impl Registry {
         if let Some(partner) = partner {
             query = query.bind(partner.as_str());
         }
-        let rows = query.fetch_all(&mut *change.at).await?;
-        let ended =
-            rows.iter().map(|row| super::row::pseudonym(row, "key")).collect::<Result<Vec<_>, _>>()?;
+        let mut ended = Vec::new();
+        for row in query.fetch_all(&mut *change.at).await? {
+            if row.try_get::<Option<i64>, _>("lost_at")?.is_none() {
+                ended.push(super::row::pseudonym(&row, "key")?);
+            }
+        }
         change.note(&ended, now).await?;
         change.commit().await?;
         Ok(ended)

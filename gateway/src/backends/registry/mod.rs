@@ -23,11 +23,11 @@ pub use open::{Location, OpenError};
 pub use purge::{Purged, Scope};
 pub use record::{Entry, RecordError};
 pub use rekey::Rekeyed;
-pub use retention::Kept;
+pub use retention::{Forgotten, Kept};
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
 use sqlx::{AnyPool, Row};
@@ -52,6 +52,10 @@ pub struct Registry {
     embedded: bool,
     /// Whether it was found to be ours, with this version's schema. Nothing is read or written before.
     checked: AtomicBool,
+    /// The key that the registry is written under, once it was found to be the one that this process has.
+    knows_key: AtomicI64,
+    /// The key that the registry is written under and this process does not have; 0 if it has it.
+    lacks_key: AtomicI64,
 }
 
 /// The registry did not answer.
@@ -107,9 +111,14 @@ pub struct Found {
 impl Registry {
     /// Whose account it is that may have these names; `None` if it is not linked.
     pub async fn find(&self, names: &[Pseudonym]) -> Result<Option<Found>, RegistryError> {
-        self.is_checked()?;
         let columns = "SELECT key, key_id, subject FROM link";
-        let Some(row) = row::by_names(columns, names, &self.readers).await? else { return Ok(None) };
+        let Some(row) = row::by_names(columns, names, self.reader()?).await? else {
+            // Its name may be one that this process cannot make.
+            return match self.lacks_key.load(Relaxed) {
+                0 => Ok(None),
+                id => Err(RegistryError::KeyMissing(id)),
+            };
+        };
         let name = row::pseudonym(&row, "key")?;
         let subject = self.subject(&row, &name)?;
         Ok(Some(Found { name, subject }))
@@ -117,10 +126,9 @@ impl Registry {
 
     /// The link as its partner may see it: of a card that another linked, nothing.
     pub async fn get(&self, names: &[Pseudonym], partner: &str) -> Result<Option<LinkRecord>, RegistryError> {
-        self.is_checked()?;
         let columns =
             "SELECT partner, linked_at, channel, consent_wording, consent_at, consent_purpose FROM link";
-        let row = row::by_names(columns, names, &self.readers).await?;
+        let row = row::by_names(columns, names, self.reader()?).await?;
         let theirs = |row: &sqlx::any::AnyRow| {
             Ok::<_, RegistryError>(row::is_of(&row.try_get::<String, _>("partner")?, partner))
         };
@@ -136,17 +144,43 @@ impl Registry {
         self.writer.close().await;
     }
 
-    fn is_checked(&self) -> Result<(), RegistryError> {
-        if self.checked.load(Relaxed) { Ok(()) } else { Err(RegistryError::NotChecked) }
+    /// Where it is read, once it was found to be ours.
+    fn reader(&self) -> Result<&AnyPool, RegistryError> {
+        if self.checked.load(Relaxed) { Ok(&self.readers) } else { Err(RegistryError::NotChecked) }
     }
 
-    /// The key of this number. One that came to the file after it was read is found there.
+    /// Where it is written, once it was found to be ours.
+    fn writer(&self) -> Result<&AnyPool, RegistryError> {
+        self.reader().map(|_| &self.writer)
+    }
+
+    /// The key of this number.
     fn key(&self, id: i64) -> Result<Arc<Key>, RegistryError> {
-        if self.keys.get(id).is_none() {
-            // What cannot be read now is looked for again the next time.
-            let _unreadable = self.keys.reload();
-        }
         self.keys.get(id).ok_or(RegistryError::KeyMissing(id))
+    }
+
+    /// Makes sure that the key the registry is written under is known. One that came to the file after it was read is
+    /// found there, and taken if it is the one that the registry knows by that number. Without it, what is not found may
+    /// be there all the same.
+    pub async fn learn_key(&self, id: i64) -> Result<(), RegistryError> {
+        let learnt = self.learn(id).await;
+        self.lacks_key.store(if learnt.is_ok() { 0 } else { id }, Relaxed);
+        learnt
+    }
+
+    async fn learn(&self, id: i64) -> Result<(), RegistryError> {
+        if self.knows_key.load(Relaxed) == id {
+            return Ok(());
+        }
+        let check = sqlx::query_scalar("SELECT value FROM key_check WHERE key_id = $1").bind(id);
+        let check: Vec<u8> = check.fetch_one(self.reader()?).await?;
+        let is_it = |key: &Arc<Key>| key.check_value().0.as_slice() == check;
+        // One that was known by the same number and is another is replaced by the one that it should be.
+        let known = self.keys.get(id);
+        let found = known.into_iter().chain(self.keys.look_again(id).ok().flatten()).find(is_it);
+        self.keys.admit(&found.ok_or(RegistryError::KeyMissing(id))?);
+        self.knows_key.store(id, Relaxed);
+        Ok(())
     }
 
     /// The subject of a row of this name.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use sqlx::{
 use thiserror::Error;
 
 use super::{Registry, schema};
-use crate::keyring::{KeyId, Keyring};
+use crate::keyring::{KeyId, Keyring, STEADY};
 
 /// Connections that read an embedded database at once.
 const READERS: u32 = 4;
@@ -99,7 +99,7 @@ impl Location {
             || host.starts_with('/')
             || host == "localhost"
             || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        let is_secure = matches!(options.get_ssl_mode(), PgSslMode::VerifyFull | PgSslMode::VerifyCa);
+        let is_secure = matches!(options.get_ssl_mode(), PgSslMode::VerifyFull);
         if !is_local && !is_secure && !insecure_dev {
             return Err("must say sslmode=verify-full where the server is not on this machine");
         }
@@ -147,6 +147,8 @@ impl Location {
         let settings = self.settings();
         AnyPoolOptions::new()
             .acquire_timeout(PATIENCE)
+            // Made ahead: the verdict path has no time to connect.
+            .min_connections(connections.min(4))
             .max_connections(connections)
             // A server that went and came back has closed its connections; a file is always there.
             .test_before_acquire(!self.is_file())
@@ -243,7 +245,15 @@ impl Registry {
                 (pool.clone(), pool)
             }
         };
-        Ok(Self { readers, writer, keys, embedded: location.is_file(), checked: AtomicBool::new(false) })
+        Ok(Self {
+            readers,
+            writer,
+            keys,
+            embedded: location.is_file(),
+            checked: AtomicBool::new(false),
+            knows_key: AtomicI64::new(0),
+            lacks_key: AtomicI64::new(0),
+        })
     }
 
     /// Takes a new database under the newest key; of an old one makes sure that its keys are ours.
@@ -252,25 +262,34 @@ impl Registry {
         let newest = self.keys.all().last().map(Arc::clone);
         let checks =
             sqlx::query("SELECT key_id, value FROM key_check ORDER BY key_id").fetch_all(&mut *change);
+        let mut has_steady = false;
         for row in checks.await? {
             let id = row.try_get("key_id")?;
-            let key = self.keys.get(id).ok_or(OpenError::KeyMissing(id))?;
-            if row.try_get::<Vec<u8>, _>("value")? != key.check_value().0 {
+            let key = self.keys.get(id);
+            let ours = match &key {
+                _ if id == STEADY => self.keys.steady_check(),
+                Some(key) => key.check_value(),
+                None => return Err(OpenError::KeyMissing(id)),
+            };
+            if row.try_get::<Vec<u8>, _>("value")? != ours.0 {
                 return Err(OpenError::OtherKey);
             }
+            has_steady |= id == STEADY;
         }
         let current: Option<i64> =
             sqlx::query_scalar("SELECT current FROM keyset").fetch_optional(&mut *change).await?;
+        let mut checks = Vec::new();
+        if !has_steady {
+            checks.push((STEADY, self.keys.steady_check().0));
+        }
         if let (None, Some(newest)) = (current, newest) {
-            sqlx::query("INSERT INTO keyset (current) VALUES ($1)")
-                .bind(newest.id())
-                .execute(&mut *change)
-                .await?;
-            sqlx::query("INSERT INTO key_check (key_id, value) VALUES ($1, $2)")
-                .bind(newest.id())
-                .bind(newest.check_value().0.to_vec())
-                .execute(&mut *change)
-                .await?;
+            let under = sqlx::query("INSERT INTO keyset (one, current) VALUES (1, $1)").bind(newest.id());
+            under.execute(&mut *change).await?;
+            checks.push((newest.id(), newest.check_value().0));
+        }
+        for (id, value) in checks {
+            let check = sqlx::query("INSERT INTO key_check (key_id, value) VALUES ($1, $2)");
+            check.bind(id).bind(value.to_vec()).execute(&mut *change).await?;
         }
         Ok(change.commit().await?)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use ridegate_adapters::PartnerId;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::{
     Registry, RegistryError,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{facts::Subject, pseudonym::Pseudonym},
-    keyring::Use,
+    keyring::{Key, Use},
 };
 
 /// Links deleted in one change.
@@ -68,6 +68,8 @@ struct Condition {
     sql: String,
     names: Vec<Vec<u8>>,
     partner: Option<String>,
+    /// What the person's open ticket is under.
+    ticket: Option<Vec<u8>>,
 }
 
 impl Registry {
@@ -80,19 +82,17 @@ impl Registry {
     ) -> Result<Purged, RegistryError> {
         let condition = self.condition(scope).await?;
         let found = self.count(&condition).await?;
-        let mut deleted = 0;
-        loop {
-            let ended = self.delete_some(&condition, now).await?;
-            if ended == 0 {
-                break;
-            }
+        // First, so that no deletion is without its entry however this ends.
+        self.note_act("purge", &format!("{scope}: begun, links found {found}"), now).await?;
+        let (mut deleted, mut after) = (0, Vec::new());
+        while let Some(ended) = self.delete_some(&condition, &mut after, now).await? {
             deleted += ended;
             told(deleted);
         }
         self.delete_the_rest(scope, &condition, now).await?;
-        let swept = self.sweep().await.is_ok();
+        let swept = self.sweep(scope).await.unwrap_or(false);
         let left = self.count(&condition).await?;
-        let all = Condition { sql: "1 = 1".into(), names: Vec::new(), partner: None };
+        let all = Condition { sql: "1 = 1".into(), names: Vec::new(), partner: None, ticket: None };
         let others = self.count(&all).await?.saturating_sub(left);
         let came_to = Purged { found, deleted, left, others, swept };
         self.note_act("purge", &format!("{scope}: {came_to}"), now).await?;
@@ -106,35 +106,39 @@ impl Registry {
     }
 
     async fn condition(&self, scope: &Scope) -> Result<Condition, RegistryError> {
-        let (sql, names, partner) = match scope {
-            Scope::Everything => ("1 = 1".to_owned(), Vec::new(), None),
+        let nothing = Condition { sql: "1 = 0".to_owned(), names: Vec::new(), partner: None, ticket: None };
+        match scope {
+            Scope::Everything => Ok(Condition { sql: "1 = 1".to_owned(), ..nothing }),
             Scope::Partner(partner) => {
-                ("partner = $1".to_owned(), Vec::new(), Some(partner.as_str().to_owned()))
+                let partner = Some(partner.as_str().to_owned());
+                Ok(Condition { sql: "partner = $1".to_owned(), partner, ..nothing })
             }
             Scope::Person(names) => {
-                let persons = self.persons_of(names).await?;
-                if persons.is_empty() {
-                    ("1 = 0".to_owned(), Vec::new(), None)
-                } else {
-                    (format!("person IN {}", places(1, persons.len())), persons, None)
-                }
+                let Some(subject) = self.subject_of(names).await? else { return Ok(nothing) };
+                let parts = [subject.expose().as_bytes()];
+                let called = |key: &std::sync::Arc<Key>| bytes(&key.pseudonym(Use::Person, &parts));
+                let names: Vec<_> = self.keys.all().iter().map(called).collect();
+                let ticket = Some(bytes(&self.keys.pseudonym(Use::Person, &parts)));
+                Ok(Condition {
+                    sql: format!("person IN {}", places(1, names.len())),
+                    names,
+                    ticket,
+                    ..nothing
+                })
             }
-        };
-        Ok(Condition { sql, names, partner })
+        }
     }
 
-    /// What the person who has one of these accounts is called, under every key.
-    async fn persons_of(&self, names: &[Pseudonym]) -> Result<Vec<Vec<u8>>, RegistryError> {
+    /// The person who has one of these accounts.
+    async fn subject_of(&self, names: &[Pseudonym]) -> Result<Option<Subject>, RegistryError> {
         let statement =
             format!("SELECT key, key_id, subject FROM link WHERE key IN {}", places(1, names.len()));
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for name in names {
             query = query.bind(bytes(name));
         }
-        let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(Vec::new()) };
-        let subject: Subject = self.subject(&row, &pseudonym(&row, "key")?)?;
-        let called = |key: &crate::keyring::Key| key.pseudonym(Use::Person, &[subject.expose().as_bytes()]);
-        Ok(self.keys.all().iter().map(|key| bytes(&called(key))).collect())
+        let Some(row) = query.fetch_optional(self.reader()?).await? else { return Ok(None) };
+        self.subject(&row, &pseudonym(&row, "key")?).map(Some)
     }
 
     async fn count(&self, condition: &Condition) -> Result<u64, RegistryError> {
@@ -146,14 +150,21 @@ impl Registry {
         if let Some(partner) = &condition.partner {
             query = query.bind(partner.clone());
         }
-        Ok(query.fetch_one(&self.readers).await?.try_into().unwrap_or_default())
+        Ok(query.fetch_one(self.reader()?).await?.try_into().unwrap_or_default())
     }
 
-    /// Deletes some links, and notes that they ended; tells how many.
-    async fn delete_some(&self, condition: &Condition, now: Timestamp) -> Result<u64, RegistryError> {
+    /// Deletes some links that come after this one, and notes that they ended; tells how many, `None` if there was none.
+    async fn delete_some(
+        &self,
+        condition: &Condition,
+        after: &mut Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Option<u64>, RegistryError> {
         let mut change = self.begin().await?;
+        let first = condition.names.len() + usize::from(condition.partner.is_some()) + 1;
         let statement = format!(
-            "DELETE FROM link WHERE key IN (SELECT key FROM link WHERE {} LIMIT {CHUNK}) RETURNING key",
+            "DELETE FROM link WHERE key IN \
+             (SELECT key FROM link WHERE {} AND key > ${first} ORDER BY key LIMIT {CHUNK}) RETURNING key",
             condition.sql
         );
         let mut query = sqlx::query(AssertSqlSafe(statement));
@@ -163,11 +174,13 @@ impl Registry {
         if let Some(partner) = &condition.partner {
             query = query.bind(partner.clone());
         }
-        let rows = query.fetch_all(&mut *change.at).await?;
+        let rows = query.bind(after.clone()).fetch_all(&mut *change.at).await?;
         let ended = rows.iter().map(|row| pseudonym(row, "key")).collect::<Result<Vec<_>, _>>()?;
+        let Some(last) = ended.iter().map(|name| name.0).max() else { return Ok(None) };
+        *after = last.to_vec();
         change.note(&ended, now).await?;
         change.commit().await?;
-        Ok(ended.len() as u64)
+        Ok(Some(ended.len() as u64))
     }
 
     /// What is kept beside links.
@@ -193,17 +206,29 @@ impl Registry {
         change.commit().await
     }
 
-    /// Has the database give up what it only marked as deleted.
-    async fn sweep(&self) -> Result<(), RegistryError> {
-        let statements: &[&'static str] = if self.embedded {
-            &["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"]
-        } else {
-            &["VACUUM link", "VACUUM idempotency", "VACUUM ticket"]
-        };
-        for statement in statements {
-            sqlx::raw_sql(*statement).execute(&self.writer).await?;
+    /// Has the database give up what it only marked as deleted; tells whether it could.
+    async fn sweep(&self, scope: &Scope) -> Result<bool, RegistryError> {
+        if !self.embedded {
+            for statement in [
+                "VACUUM link",
+                "VACUUM idempotency",
+                "VACUUM ticket",
+                "VACUUM delegation",
+                "VACUUM batch",
+                "VACUUM batch_refused",
+                "VACUUM change",
+            ] {
+                sqlx::raw_sql(statement).execute(self.writer()?).await?;
+            }
+            return Ok(true);
         }
-        Ok(())
+        // What was deleted is overwritten already (`secure_delete`); the room of one person is not worth everybody's wait.
+        if !matches!(scope, Scope::Person(_)) {
+            sqlx::raw_sql("VACUUM").execute(self.writer()?).await?;
+        }
+        // The log beside the database still holds it until this comes to its end; a reader may be in the way.
+        let ended = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(self.writer()?).await?;
+        Ok(ended.try_get::<i64, _>(0)? == 0)
     }
 }
 
@@ -225,13 +250,11 @@ impl Change {
         Ok(())
     }
 
-    /// An open ticket is under one of the same names.
+    /// An open ticket is under a name of its own.
     async fn delete_ticket(&mut self, condition: &Condition) -> Result<(), RegistryError> {
-        for name in &condition.names {
-            sqlx::query("DELETE FROM ticket WHERE person = $1")
-                .bind(name.clone())
-                .execute(&mut *self.at)
-                .await?;
+        if let Some(person) = &condition.ticket {
+            let gone = sqlx::query("DELETE FROM ticket WHERE person = $1").bind(person.clone());
+            gone.execute(&mut *self.at).await?;
         }
         Ok(())
     }
@@ -239,6 +262,7 @@ impl Change {
     async fn delete_partner(&mut self, partner: &PartnerId) -> Result<(), RegistryError> {
         for statement in [
             "DELETE FROM batch_refused WHERE batch IN (SELECT key FROM batch WHERE partner = $1)",
+            "DELETE FROM batch_count WHERE batch IN (SELECT key FROM batch WHERE partner = $1)",
             "DELETE FROM batch WHERE partner = $1",
             "DELETE FROM delegation WHERE partner = $1",
         ] {
@@ -252,6 +276,7 @@ impl Change {
             "DELETE FROM idempotency",
             "DELETE FROM ticket",
             "DELETE FROM batch_refused",
+            "DELETE FROM batch_count",
             "DELETE FROM batch",
             "DELETE FROM delegation",
             "DELETE FROM change",

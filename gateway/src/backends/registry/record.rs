@@ -6,7 +6,11 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 use thiserror::Error;
 
-use super::{Registry, RegistryError, change::Change, row::time};
+use super::{
+    Registry, RegistryError,
+    change::{Change, gave_way},
+    row::time,
+};
 
 /// One entry. It names no rider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,18 +38,27 @@ pub enum RecordError {
     Broken(i64),
 }
 
+const ATTEMPTS: usize = 8;
+
 impl Registry {
     /// Adds an entry on its own.
     pub async fn note_act(&self, act: &str, detail: &str, now: Timestamp) -> Result<(), RegistryError> {
-        let mut change = self.begin().await?;
-        change.record(act, detail, now).await?;
-        change.commit().await
+        for _ in 0..ATTEMPTS {
+            let mut change = self.begin().await?;
+            match change.record(act, detail, now).await {
+                Ok(()) => return change.commit().await,
+                // Another came first: this one comes after it.
+                Err(error) if gave_way(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(RegistryError::Contended)
     }
 
     /// Every entry, oldest first, if none was changed.
     pub async fn record(&self) -> Result<Vec<Entry>, RecordError> {
         let rows = sqlx::query("SELECT seq, at, act, detail, previous, hash FROM record ORDER BY seq");
-        let rows = rows.fetch_all(&self.readers).await.map_err(RegistryError::from)?;
+        let rows = rows.fetch_all(self.reader()?).await.map_err(RegistryError::from)?;
         let (mut entries, mut previous) = (Vec::with_capacity(rows.len()), Vec::new());
         for (row, expected) in rows.iter().zip(1..) {
             let read = || -> Result<(Entry, Vec<u8>), RegistryError> {
@@ -71,7 +84,7 @@ impl Registry {
 }
 
 impl Change {
-    /// Adds an entry. Two at once: one finds its number taken, and this change fails.
+    /// Adds an entry. Of two at once one finds its number taken.
     pub(super) async fn record(
         &mut self,
         act: &str,
@@ -85,18 +98,18 @@ impl Change {
         };
         // As it is stored, so that it is the same when it is read.
         let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
-        sqlx::query(
-            "INSERT INTO record (seq, at, act, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(seq)
-        .bind(now.as_millisecond())
-        .bind(act)
-        .bind(detail)
-        .bind(previous.clone())
-        .bind(hash(&previous, seq, now, act, detail))
-        .execute(&mut *self.at)
-        .await?;
-        Ok(())
+        let statement = "INSERT INTO record (seq, at, act, detail, previous, hash) VALUES ($1, $2, $3, $4, $5, $6) \
+                         ON CONFLICT DO NOTHING";
+        let added = sqlx::query(statement)
+            .bind(seq)
+            .bind(now.as_millisecond())
+            .bind(act)
+            .bind(detail)
+            .bind(previous.clone())
+            .bind(hash(&previous, seq, now, act, detail))
+            .execute(&mut *self.at)
+            .await?;
+        if added.rows_affected() == 1 { Ok(()) } else { Err(RegistryError::Contended) }
     }
 }
 

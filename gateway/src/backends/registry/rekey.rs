@@ -82,14 +82,34 @@ impl Registry {
         change.commit().await
     }
 
+    /// There are only as many as were begun within a day.
+    async fn rekey_delegations(&self, key: KeyId) -> Result<(), RegistryError> {
+        let mut change = self.begin().await?;
+        let rows = sqlx::query("SELECT key, key_id, wanted FROM delegation WHERE key_id <> $1").bind(key);
+        for row in rows.fetch_all(&mut *change.at).await? {
+            let name = pseudonym(&row, "key")?;
+            let wanted = self.key(row.try_get("key_id")?)?.open(row.try_get("wanted")?, &name);
+            let wanted = wanted.map_err(|_| RegistryError::Unreadable("wanted"))?;
+            let sealed = change.key.seal(&wanted, &name).map_err(|_| RegistryError::Unreadable("wanted"))?;
+            sqlx::query("UPDATE delegation SET key_id = $2, wanted = $3 WHERE key = $1")
+                .bind(bytes(&name))
+                .bind(change.key.id())
+                .bind(sealed)
+                .execute(&mut *change.at)
+                .await?;
+        }
+        change.commit().await
+    }
+
     async fn retire(&self, key: KeyId, links: u64, now: Timestamp) -> Result<Rekeyed, RegistryError> {
+        self.rekey_delegations(key).await?;
         let mut change = self.begin().await?;
         let unreadable: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM link WHERE key_id <> $1")
             .bind(key)
             .fetch_one(&mut *change.at)
             .await?;
         let retired = sqlx::query_scalar(
-            "DELETE FROM key_check WHERE key_id <> $1 AND key_id NOT IN (SELECT key_id FROM link) \
+            "DELETE FROM key_check WHERE key_id <> $1 AND key_id <> 0 AND key_id NOT IN (SELECT key_id FROM link) \
              AND key_id NOT IN (SELECT key_id FROM delegation) RETURNING key_id",
         );
         let retired: Vec<KeyId> = retired.bind(key).fetch_all(&mut *change.at).await?;

@@ -6,6 +6,9 @@ use jiff::Timestamp;
 
 use super::{Registry, RegistryError};
 
+/// Rows deleted in one statement: others who write wait no longer than for these.
+const CHUNK: i64 = 2_000;
+
 /// How long is kept what is not a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
@@ -21,37 +24,82 @@ pub struct Kept {
     pub changes: Duration,
 }
 
+/// What became of the old of one kind.
+#[derive(Debug)]
+pub struct Forgotten {
+    /// What.
+    pub what: &'static str,
+    /// How many; or why they could not be forgotten.
+    pub many: Result<u64, RegistryError>,
+}
+
 impl Registry {
-    /// Deletes what has been kept long enough; tells how much there was of each.
-    pub async fn forget_old(
-        &self,
-        kept: &Kept,
-        now: Timestamp,
-    ) -> Result<Vec<(&'static str, u64)>, RegistryError> {
+    /// Deletes what has been kept long enough. One kind that cannot be deleted keeps no other from it.
+    pub async fn forget_old(&self, kept: &Kept, now: Timestamp) -> Vec<Forgotten> {
         let tasks = [
-            ("answers", "DELETE FROM idempotency WHERE at < $1", kept.answers),
-            ("lost cards", "DELETE FROM link WHERE lost_at < $1", kept.lost_cards),
-            ("delegations", "DELETE FROM delegation WHERE at < $1", kept.delegations),
             (
-                "batch rows",
-                "DELETE FROM batch_refused WHERE batch IN (SELECT key FROM batch WHERE at < $1)",
-                kept.batches,
+                "answers",
+                "DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE at < $1 LIMIT $2)",
+                kept.answers,
             ),
-            ("batches", "DELETE FROM batch WHERE at < $1", kept.batches),
-            ("changes", "DELETE FROM change WHERE at < $1", kept.changes),
+            (
+                "lost cards",
+                "DELETE FROM link WHERE key IN (SELECT key FROM link WHERE lost_at < $1 LIMIT $2)",
+                kept.lost_cards,
+            ),
+            (
+                "delegations",
+                "DELETE FROM delegation WHERE key IN (SELECT key FROM delegation WHERE at < $1 LIMIT $2)",
+                kept.delegations,
+            ),
+            (
+                "changes",
+                "DELETE FROM change WHERE seq IN (SELECT seq FROM change WHERE at < $1 LIMIT $2)",
+                kept.changes,
+            ),
         ];
+        let before = |long: Duration| now.as_second() - i64::try_from(long.as_secs()).unwrap_or(i64::MAX);
         let mut forgotten = Vec::new();
-        let tickets = self.forget_old_tickets(now).await?;
-        if tickets > 0 {
-            forgotten.push(("tickets", tickets));
-        }
         for (what, statement, long) in tasks {
-            let before = now.as_second() - i64::try_from(long.as_secs()).unwrap_or(i64::MAX);
-            let gone = sqlx::query(statement).bind(before).execute(&self.writer).await?.rows_affected();
-            if gone > 0 {
-                forgotten.push((what, gone));
+            forgotten.push(Forgotten { what, many: self.forget(statement, before(long)).await });
+        }
+        forgotten.push(Forgotten { what: "batches", many: self.forget_batches(before(kept.batches)).await });
+        forgotten.push(Forgotten { what: "tickets", many: self.forget_old_tickets(now).await });
+        forgotten
+    }
+
+    /// Deletes in chunks, until none is left.
+    async fn forget(&self, statement: &'static str, before: i64) -> Result<u64, RegistryError> {
+        let mut all = 0;
+        loop {
+            let gone = sqlx::query(statement).bind(before).bind(CHUNK).execute(self.writer()?).await?;
+            all += gone.rows_affected();
+            if gone.rows_affected() < CHUNK.unsigned_abs() {
+                return Ok(all);
             }
         }
-        Ok(forgotten)
+    }
+
+    /// A batch goes after its rows.
+    async fn forget_batches(&self, before: i64) -> Result<u64, RegistryError> {
+        let rows = "DELETE FROM batch_refused WHERE batch = $1 AND row_no IN \
+                    (SELECT row_no FROM batch_refused WHERE batch = $1 LIMIT $2)";
+        let old: Vec<Vec<u8>> = sqlx::query_scalar("SELECT key FROM batch WHERE at < $1")
+            .bind(before)
+            .fetch_all(self.reader()?)
+            .await?;
+        for batch in &old {
+            loop {
+                let gone = sqlx::query(rows).bind(batch.clone()).bind(CHUNK).execute(self.writer()?).await?;
+                if gone.rows_affected() < CHUNK.unsigned_abs() {
+                    break;
+                }
+            }
+            for statement in ["DELETE FROM batch_count WHERE batch = $1", "DELETE FROM batch WHERE key = $1"]
+            {
+                sqlx::query(statement).bind(batch.clone()).execute(self.writer()?).await?;
+            }
+        }
+        Ok(old.len() as u64)
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use sqlx::{
     AnyPool,
+    error::DatabaseError,
     migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType, Migrator},
 };
 
@@ -51,7 +52,9 @@ pub(super) async fn check(pool: &AnyPool) -> Result<(), OpenError> {
     let mut connection = pool.acquire().await?;
     let applied = connection.list_applied_migrations(TABLE).await.map_err(|error| match error {
         // Where nobody has migrated yet not even the list of migrations is there.
-        MigrateError::Execute(sqlx::Error::Database(_)) => OpenError::NotMigrated,
+        MigrateError::Execute(sqlx::Error::Database(error)) if is_no_table(error.as_ref()) => {
+            OpenError::NotMigrated
+        }
         MigrateError::Execute(error) => OpenError::Database(error),
         error => OpenError::Migration(error),
     })?;
@@ -67,6 +70,11 @@ async fn version(pool: &AnyPool) -> Result<i64, OpenError> {
     connection.ensure_migrations_table(TABLE).await.map_err(OpenError::Migration)?;
     let applied = connection.list_applied_migrations(TABLE).await.map_err(OpenError::Migration)?;
     Ok(newest(&applied))
+}
+
+/// PostgreSQL's `undefined_table`; SQLite has no code for it, and is migrated before it is looked at.
+fn is_no_table(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code == "42P01")
 }
 
 fn newest(applied: &[AppliedMigration]) -> i64 {

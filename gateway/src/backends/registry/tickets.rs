@@ -6,6 +6,9 @@ use jiff::Timestamp;
 use super::{Registry, RegistryError, row::bytes};
 use crate::domain::{pseudonym::Pseudonym, ticket::SaleReported};
 
+/// How late a sale may be reported.
+const LATE_MS: i64 = 24 * 3_600_000;
+
 impl Registry {
     /// Holds a sale for a person until then; `false` if the person has an open ticket, or another sale is held. Committed
     /// when this returns.
@@ -25,7 +28,7 @@ impl Registry {
         .bind(bytes(sale))
         .bind(until.as_millisecond())
         .bind(now.as_millisecond())
-        .execute(&self.writer)
+        .execute(self.writer()?)
         .await?;
         Ok(held.rows_affected() > 0)
     }
@@ -33,7 +36,7 @@ impl Registry {
     /// Lets go of a sale that was not made.
     pub async fn release(&self, sale: &Pseudonym) -> Result<(), RegistryError> {
         let released = sqlx::query("DELETE FROM ticket WHERE sale = $1 AND number IS NULL").bind(bytes(sale));
-        released.execute(&self.writer).await?;
+        released.execute(self.writer()?).await?;
         Ok(())
     }
 
@@ -51,14 +54,14 @@ impl Registry {
             .bind(bytes(ticket))
             .bind(now.as_millisecond())
             .bind(bytes(sale))
-            .execute(&self.writer)
+            .execute(self.writer()?)
             .await?;
         let sold =
             sqlx::query("UPDATE ticket SET number = $1, until = $2 WHERE sale = $3 AND number IS NULL")
                 .bind(bytes(ticket))
                 .bind(until.as_millisecond())
                 .bind(bytes(sale))
-                .execute(&self.writer)
+                .execute(self.writer()?)
                 .await;
         match sold {
             Ok(sold) if sold.rows_affected() > 0 => return Ok(SaleReported::Recorded),
@@ -69,7 +72,7 @@ impl Registry {
             Err(error) => return Err(error.into()),
         }
         let before = sqlx::query_scalar("SELECT number FROM ticket WHERE sale = $1").bind(bytes(sale));
-        let before: Option<Option<Vec<u8>>> = before.fetch_optional(&self.writer).await?;
+        let before: Option<Option<Vec<u8>>> = before.fetch_optional(self.writer()?).await?;
         Ok(match before {
             None => SaleReported::NoSuchSale,
             Some(number) if number == Some(bytes(ticket)) => SaleReported::Recorded,
@@ -80,14 +83,16 @@ impl Registry {
     /// The ticket was used or refunded; tells whether it was open. Committed when this returns.
     pub async fn used(&self, ticket: &Pseudonym, now: Timestamp) -> Result<bool, RegistryError> {
         let used = sqlx::query("DELETE FROM ticket WHERE number = $1 AND until >= $2");
-        let used = used.bind(bytes(ticket)).bind(now.as_millisecond()).execute(&self.writer).await?;
+        let used = used.bind(bytes(ticket)).bind(now.as_millisecond()).execute(self.writer()?).await?;
         Ok(used.rows_affected() > 0)
     }
 
-    /// Deletes what is over: it counts no more. Tells how much that was.
+    /// Deletes what is over: it counts no more. A sale that was held and not reported stays for a day more, because a late
+    /// report of it still counts. Tells how much that was.
     pub async fn forget_old_tickets(&self, now: Timestamp) -> Result<u64, RegistryError> {
-        let old = sqlx::query("DELETE FROM ticket WHERE until < $1").bind(now.as_millisecond());
-        Ok(old.execute(&self.writer).await?.rows_affected())
+        let old = sqlx::query("DELETE FROM ticket WHERE until < $1 AND (number IS NOT NULL OR until < $2)");
+        let old = old.bind(now.as_millisecond()).bind(now.as_millisecond() - LATE_MS);
+        Ok(old.execute(self.writer()?).await?.rows_affected())
     }
 }
 
@@ -186,9 +191,10 @@ mod tests {
         assert!(registry.holds(1, 11, 0).await && registry.holds(2, 21, 0).await);
         registry.sells(21, 91, 0).await;
         assert_eq!(registry.forget_old_tickets(at(120)).await.unwrap(), 0);
-        assert_eq!(registry.forget_old_tickets(at(121)).await.unwrap(), 1);
-        assert_eq!(registry.sells(11, 92, 121).await, SaleReported::NoSuchSale);
+        assert_eq!(registry.forget_old_tickets(at(121)).await.unwrap(), 0, "it may still be reported");
         assert!(!registry.holds(2, 22, 121).await);
-        assert_eq!(registry.forget_old_tickets(at(86_401)).await.unwrap(), 1);
+        assert_eq!(registry.forget_old_tickets(at(86_401)).await.unwrap(), 1, "the ticket");
+        assert_eq!(registry.forget_old_tickets(at(86_521)).await.unwrap(), 1, "the sale");
+        assert_eq!(registry.sells(11, 92, 86_521).await, SaleReported::NoSuchSale);
     }
 }

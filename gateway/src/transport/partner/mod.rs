@@ -149,6 +149,9 @@ impl PartnerService for PartnerApi {
         let ReportReissuedRequest { lost, reissued } = request.into_inner();
         let lost = own(lost, &profile, "lost", Which::Concession)?;
         let reissued = own(reissued, &profile, "reissued", Which::Concession)?;
+        if lost == reissued {
+            return Err(refused(FieldError::new("reissued", "must be another card than the lost one")));
+        }
         let outcome = self.linking.report_reissued(&profile.id, &lost, &reissued).await.map_err(failed)?;
         Ok(Response::new(ReportReissuedResponse { result: answer::reissued(outcome).into() }))
     }

@@ -130,6 +130,9 @@ fn version_needed(
 }
 
 fn text(value: String, field: &str, max: usize, rule: &'static str) -> Result<String, FieldError> {
+    if value.chars().any(char::is_control) {
+        return Err(FieldError::new(field, "must not hold control characters"));
+    }
     let fits = !value.is_empty() && value.chars().nth(max).is_none();
     if fits { Ok(value) } else { Err(FieldError::new(field, rule)) }
 }
@@ -208,7 +211,14 @@ pub(super) fn own_card(
     if kind.is_some_and(|kind| !kind.is_some_and(fits)) {
         return Err(FieldError::new(format!("{field}.kind"), rule));
     }
-    one_medium(stated, profile, field)
+    let medium = one_medium(stated, profile, field)?;
+    match &medium {
+        adapters::Medium::Card { kind, issuer, .. } if profile.is_company_of(*kind, *issuer) => Ok(medium),
+        _ => Err(FieldError::new(
+            format!("{field}.issuer"),
+            "must be one under which this partner issues cards",
+        )),
+    }
 }
 
 /// Which of its cards a card company may mean.

@@ -1,6 +1,6 @@
 -- Under which key names are made and rows are sealed from now on. One row.
-CREATE TABLE keyset (current BIGINT NOT NULL);
--- Keys that rows may have been written under, and a value that tells whether a key file has the same.
+CREATE TABLE keyset (one BIGINT PRIMARY KEY CHECK (one = 1), current BIGINT NOT NULL);
+-- Keys that rows may have been written under, 0 for names of some days,, and a value that tells whether a key file has the same.
 CREATE TABLE key_check (key_id BIGINT PRIMARY KEY, value BYTEA NOT NULL);
 
 CREATE TABLE link (
@@ -43,18 +43,23 @@ CREATE INDEX idempotency_at ON idempotency (at);
 
 -- Links that ended, in the order in which they did, for replicas that remember them. No key: all did.
 CREATE TABLE change (seq BIGINT PRIMARY KEY, at BIGINT NOT NULL, key BYTEA);
+CREATE INDEX change_at ON change (at);
 -- The last change. One row: whoever notes a change holds it until the change is in force, so that no number is seen
 -- before a smaller one.
-CREATE TABLE change_head (seq BIGINT NOT NULL);
-INSERT INTO change_head (seq) VALUES (0);
+CREATE TABLE change_head (one BIGINT PRIMARY KEY CHECK (one = 1), seq BIGINT NOT NULL);
+INSERT INTO change_head (one, seq) VALUES (1, 0);
 
 CREATE TABLE batch (
     key       BYTEA PRIMARY KEY,
     partner   TEXT NOT NULL,
     rows_done BIGINT NOT NULL,
-    linked    BIGINT NOT NULL,
-    already   BIGINT NOT NULL,
     at        BIGINT NOT NULL
+);
+CREATE TABLE batch_count (
+    batch  BYTEA NOT NULL,
+    result BIGINT NOT NULL,
+    many   BIGINT NOT NULL,
+    PRIMARY KEY (batch, result)
 );
 CREATE TABLE batch_refused (
     batch  BYTEA NOT NULL,

@@ -1,8 +1,8 @@
 -- Cards, keys that change, several processes at one database.
 ALTER TABLE link RENAME TO link_1;
 -- Under which key names are made and rows are sealed from now on. One row.
-CREATE TABLE keyset (current INTEGER NOT NULL) STRICT;
--- Keys that rows may have been written under, and a value that tells whether a key file has the same.
+CREATE TABLE keyset (one INTEGER PRIMARY KEY CHECK (one = 1), current INTEGER NOT NULL) STRICT;
+-- Keys that rows may have been written under, 0 for names of some days,, and a value that tells whether a key file has the same.
 CREATE TABLE key_check (key_id INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
 
 CREATE TABLE link (
@@ -37,18 +37,23 @@ CREATE UNIQUE INDEX link_agent_place ON link (agent, agent_place) WHERE agent IS
 
 -- Links that ended, in the order in which they did, for replicas that remember them. No key: all did.
 CREATE TABLE change (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, key BLOB) STRICT;
+CREATE INDEX change_at ON change (at);
 -- The last change. One row: whoever notes a change holds it until the change is in force, so that no number is seen
 -- before a smaller one.
-CREATE TABLE change_head (seq INTEGER NOT NULL) STRICT;
-INSERT INTO change_head (seq) VALUES (0);
+CREATE TABLE change_head (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL) STRICT;
+INSERT INTO change_head (one, seq) VALUES (1, 0);
 
 CREATE TABLE batch (
     key       BLOB PRIMARY KEY,
     partner   TEXT NOT NULL,
     rows_done INTEGER NOT NULL,
-    linked    INTEGER NOT NULL,
-    already   INTEGER NOT NULL,
     at        INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE batch_count (
+    batch  BLOB NOT NULL,
+    result INTEGER NOT NULL,
+    many   INTEGER NOT NULL,
+    PRIMARY KEY (batch, result)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE batch_refused (
     batch  BLOB NOT NULL,
@@ -99,5 +104,5 @@ INSERT INTO link (key, key_id, partner, kind, person, subject, linked_at, channe
     FROM link_1;
 DROP TABLE link_1;
 INSERT INTO key_check (key_id, value) SELECT 1, check_value FROM secret;
-INSERT INTO keyset (current) SELECT 1 FROM secret;
+INSERT INTO keyset (one, current) SELECT 1, 1 FROM secret;
 DROP TABLE secret;
