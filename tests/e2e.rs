@@ -38,6 +38,8 @@ mod cards;
 mod certificates;
 #[path = "e2e/claims.rs"]
 mod claims;
+#[path = "e2e/crashes.rs"]
+mod crashes;
 #[path = "e2e/delegations.rs"]
 mod delegations;
 #[path = "e2e/digits.rs"]
@@ -54,6 +56,8 @@ mod front_door;
 mod hostile;
 #[path = "e2e/import.rs"]
 mod import;
+#[path = "e2e/leaks.rs"]
+mod leaks;
 #[path = "e2e/leaving.rs"]
 mod leaving;
 #[path = "e2e/linking_cards.rs"]

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile};
 use tracing::{info, warn};
 
-use crate::{EXIT_USAGE, fail, log, signal::Signals};
+use crate::{EXIT_USAGE, dumps, fail, log, signal::Signals};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -57,6 +57,9 @@ async fn serve(mut settings: Settings, clock: &Clock, insecure_dev: bool) -> Res
     };
     if let Some(insecure) = insecure {
         log::say_loudly(insecure);
+    } else if let Err(error) = dumps::forbid() {
+        // It serves all the same: who looks into its memory needs to be this machine's operator anyway.
+        warn!(%error, "the system may write this process's memory to disk when it ends badly");
     }
     // As many as the system lets us; it starts with few for programs of another age.
     let descriptors = rlimit::increase_nofile_limit(u64::MAX)?;

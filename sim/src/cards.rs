@@ -3,7 +3,8 @@
 use anyhow::{Result, ensure};
 use ridegate_proto::{
     partner::v1::{
-        Channel as LinkChannel, Client, Consent, LinkResult, LinkRiderRequest, Medium, MediumKind, Os,
+        BatchLinkRequest, BatchRow, BatchRowResult, BatchRows, BatchStart, Channel as LinkChannel, Client,
+        Consent, LinkResult, LinkRiderRequest, Medium, MediumKind, Os, batch_link_request::Part,
         partner_service_client::PartnerServiceClient,
     },
     validator::v1::{CardKind, CardTap},
@@ -28,6 +29,8 @@ pub(crate) enum Card {
     Nfc,
     /// A card from out of town.
     TUnion,
+    /// A concession card, linked by the card company.
+    Senior,
     /// A Yikatong card that nobody has linked.
     Unlinked,
     /// A bank card: not accepted.
@@ -40,7 +43,7 @@ const LINKED: [Card; 3] = [Card::Yikatong, Card::Nfc, Card::TUnion];
 impl Card {
     /// Whether the answer names the company.
     pub(crate) const fn is_known(self) -> bool {
-        matches!(self, Self::Yikatong | Self::Nfc | Self::Unlinked)
+        matches!(self, Self::Yikatong | Self::Nfc | Self::Senior | Self::Unlinked)
     }
 
     /// What the reader reads of the card whose turn it is.
@@ -49,6 +52,7 @@ impl Card {
             Self::Yikatong | Self::Unlinked => CardKind::YikatongCard,
             Self::Nfc => CardKind::YikatongNfc,
             Self::TUnion => CardKind::TUnionCard,
+            Self::Senior => CardKind::SeniorCard,
             Self::Bank => return CardTap { kind: CardKind::UnionpayBankCard.into(), ..CardTap::default() },
         };
         CardTap { kind: kind.into(), number: self.number(turn), issuer: self.issuer().to_owned() }
@@ -58,13 +62,18 @@ impl Card {
         let kind = match self {
             Self::Nfc => MediumKind::YikatongNfc,
             Self::TUnion => MediumKind::TUnionCard,
+            Self::Senior => MediumKind::SeniorCard,
             Self::Yikatong | Self::Unlinked | Self::Bank => MediumKind::YikatongCard,
         };
         Medium { kind: kind.into(), issuer: self.issuer().to_owned(), account: self.number(turn) }
     }
 
     const fn issuer(self) -> &'static str {
-        if matches!(self, Self::TUnion) { "04403750" } else { "01001000" }
+        match self {
+            Self::TUnion => "04403750",
+            Self::Senior => "01001001",
+            Self::Yikatong | Self::Nfc | Self::Unlinked | Self::Bank => "01001000",
+        }
     }
 
     /// 16 digits; out of town, 19 that begin with 31, the last a check digit.
@@ -88,31 +97,49 @@ fn with_check_digit(number: &str) -> String {
 }
 
 impl City {
-    /// Their holders are healthy and link their cards.
+    /// Their holders are healthy and link their cards; the company links concession cards.
     pub(crate) async fn link_cards(&self) -> Result<()> {
         let mut client = PartnerServiceClient::new(self.channel(&format!("urn:ridegate:partner:{COMPANY}"))?);
         let now = self.clock.now();
+        let consent = Consent {
+            wording_version: "2022-06".into(),
+            granted_at: Some(wire(now)),
+            purpose: "health check at gates".into(),
+        };
         for (card, turn) in LINKED.into_iter().flat_map(|card| (0..OF_EACH).map(move |turn| (card, turn))) {
-            let rider = format!("card-{card:?}-{turn}");
-            self.authority.authorise(&rider, &rider);
-            if let Some(facts) = Rider::Healthy.facts(now) {
-                self.authority.set(&rider, facts);
-            }
+            let rider = self.holder(card, turn);
             let request = LinkRiderRequest {
                 idempotency_key: rider.clone(),
                 media: vec![card.medium(turn)],
                 authorization_code: rider,
-                consent: Some(Consent {
-                    wording_version: "2022-06".into(),
-                    granted_at: Some(wire(now)),
-                    purpose: "health check at gates".into(),
-                }),
+                consent: Some(consent.clone()),
                 channel: LinkChannel::App.into(),
                 client: Some(Client { os: Os::Harmonyos.into(), app_version: "5.4.2.0".into() }),
             };
             let result = client.link_rider(request).await?.into_inner().result();
             ensure!(result == LinkResult::Linked, "a card was not linked: {result:?}");
         }
+        let start = BatchStart { batch_id: "seniors".into(), consent: Some(consent) };
+        let row = |turn| BatchRow {
+            medium: Some(Card::Senior.medium(turn)),
+            authorization_code: self.holder(Card::Senior, turn),
+        };
+        let rows = BatchRows { first_row: 0, rows: (0..OF_EACH).map(row).collect() };
+        let batch = [Part::Start(start), Part::Rows(rows)].map(|part| BatchLinkRequest { part: Some(part) });
+        let done =
+            client.batch_link(tokio_stream::iter(batch)).await?.into_inner().progress.unwrap_or_default();
+        let linked = done.counts.iter().find(|count| count.result() == BatchRowResult::Linked);
+        ensure!(linked.is_some_and(|count| count.rows == OF_EACH as u64), "a concession card was not linked");
         Ok(())
+    }
+
+    /// The holder of a card, whom the authority knows; also the code with which it is linked.
+    fn holder(&self, card: Card, turn: usize) -> String {
+        let rider = format!("card-{card:?}-{turn}");
+        self.authority.authorise(&rider, &rider);
+        if let Some(facts) = Rider::Healthy.facts(self.clock.now()) {
+            self.authority.set(&rider, facts);
+        }
+        rider
     }
 }

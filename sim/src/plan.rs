@@ -39,7 +39,7 @@ use Story::{
 };
 
 /// How many of a hundred riders live each story.
-const SHARES: [(Story, usize); 25] = [
+const SHARES: [(Story, usize); 26] = [
     (Enters(Rider::Healthy), 45),
     (Enters(Rider::Exempt), 3),
     (Enters(Rider::Overdue), 6),
@@ -62,7 +62,8 @@ const SHARES: [(Story, usize); 25] = [
     (TriesNextGate, 3),
     (Taps(Card::Yikatong), 2),
     (Taps(Card::Nfc), 1),
-    (Taps(Card::TUnion), 2),
+    (Taps(Card::TUnion), 1),
+    (Taps(Card::Senior), 1),
     (Taps(Card::Unlinked), 1),
     (Taps(Card::Bank), 1),
 ];
@@ -145,7 +146,7 @@ const fn enters(rider: Rider) -> Expected {
 const fn tapped(card: Card) -> Expected {
     let partner = if card.is_known() { Whose::Companys } else { Whose::Nobodys };
     let expected = match card {
-        Card::Yikatong | Card::Nfc | Card::TUnion => allow("HEALTH_OK"),
+        Card::Yikatong | Card::Nfc | Card::TUnion | Card::Senior => allow("HEALTH_OK"),
         Card::Unlinked => inspect("NOT_LINKED"),
         Card::Bank => inspect("MEDIUM_UNSUPPORTED"),
     };

@@ -268,6 +268,11 @@ impl House {
         self.channels.lock().unwrap().clear();
     }
 
+    /// Closes every caller's connection; who calls next connects anew.
+    pub fn hang_up(&self) {
+        self.channels.lock().unwrap().clear();
+    }
+
     /// The same house with a new gateway.
     pub async fn reopen(mut self) -> Self {
         self.close().await;

@@ -96,6 +96,11 @@ impl Postgres {
         self.client("pg_dump", &["--inserts"], database, None)
     }
 
+    /// Where everything of it lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// As a power cut: the server and every process of its ends at once, nothing is flushed, nothing is closed.
     pub fn kill(&mut self) {
         let Some(mut server) = self.server.take() else { return };

@@ -68,6 +68,11 @@ impl Process {
         Self { child, address, operations, endpoint, log: Some(log), heard }
     }
 
+    /// Its number in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// kill −9: nothing is flushed, nothing is closed.
     pub fn kill(self) {
         drop(self);
