@@ -146,42 +146,42 @@ async fn every_row_has_its_own_result_and_what_was_refused_is_told_in_pages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_acknowledged_of_a_broken_stream_is_what_was_done() {
     let house = House::open().await;
-    let all = goods(&house, 0..600);
+    let all = goods(&house, 0..240);
     // Cut off at ever other moments; what follows is sent from where GetBatch says.
     let mut done = 0;
     for cut in 0..6 {
         let sending = Sending::begin(&house);
         sending.send(start("june")).await;
-        let (from, to) = (usize::try_from(done).unwrap(), (usize::try_from(done).unwrap() + 100).min(600));
-        for (first, chunk) in (done..).step_by(20).zip(all[from..to].chunks(20)) {
+        let (from, to) = (usize::try_from(done).unwrap(), (usize::try_from(done).unwrap() + 40).min(240));
+        for (first, chunk) in (done..).step_by(10).zip(all[from..to].chunks(10)) {
             sending.send(rows(first, chunk.to_vec())).await;
         }
         if cut % 2 == 0 {
-            until_done(&house, "june", done + 40).await;
+            until_done(&house, "june", done + 20).await;
         }
         sending.answer.abort();
         drop(sending);
         // What had begun is finished meanwhile, or is not.
         let before = loop {
             let before = house.progress(COMPANY, "june").await.map_or(0, |progress| progress.rows_done);
-            let reached = linked(&house, 0..600).await;
+            let reached = linked(&house, 0..240).await;
             let after = house.progress(COMPANY, "june").await.map_or(0, |progress| progress.rows_done);
             if before == after {
                 assert_eq!(reached, (0..before).collect::<Vec<_>>(), "exactly those");
                 break before;
             }
         };
-        assert!(before >= done && before % 20 == 0, "a message is carried out whole");
+        assert!(before >= done && before % 10 == 0, "a message is carried out whole");
         done = before;
     }
     // From the start again: what was carried out is passed over.
     let mut messages = vec![start("june")];
     messages
-        .extend((0..).step_by(500).zip(all.chunks(500)).map(|(first, chunk)| rows(first, chunk.to_vec())));
+        .extend((0..).step_by(100).zip(all.chunks(100)).map(|(first, chunk)| rows(first, chunk.to_vec())));
     let progress = house.batch(COMPANY, messages.clone()).await.unwrap().progress.unwrap();
-    assert_eq!(counts(&progress), HashMap::from([(Is::Linked, 600)]));
+    assert_eq!(counts(&progress), HashMap::from([(Is::Linked, 240)]));
     assert_eq!(house.batch(COMPANY, messages).await.unwrap().progress.unwrap(), progress);
-    assert_eq!(linked(&house, 0..601).await.len(), 600);
+    assert_eq!(linked(&house, 0..241).await.len(), 240);
 }
 
 #[tokio::test]
