@@ -66,12 +66,16 @@ async fn a_purge_is_in_force_at_a_running_gateway_and_leaves_its_entry() {
     house.tap_until(&phones[1], |answer| said(answer) == "INSPECT NOT_LINKED").await;
     let record = done(&["record"], &config, "");
     let lines: Vec<_> = record.lines().collect();
-    assert_eq!(lines.len(), 3, "{record}");
+    assert_eq!(lines.len(), 5, "as each begins, as each ends: {record}");
     assert!(
-        lines[0].starts_with("1 ") && lines[0].contains(" purge: one person: links found 1,"),
+        lines[0].starts_with("1 ") && lines[0].ends_with(" purge: one person: begun, links found 1"),
         "{record}"
     );
-    assert!(lines[2].starts_with("2 entries, none changed; the last one's hash is "), "{record}");
+    assert!(
+        lines[1].starts_with("2 ") && lines[1].contains(" purge: one person: links found 1,"),
+        "{record}"
+    );
+    assert!(lines[4].starts_with("4 entries, none changed; the last one's hash is "), "{record}");
     assert!(!format!("{asked}{deleted}{everything}{record}").contains(&digits(1)));
     // Another rider may link the same account now.
     house.settle(1, Rider::Healthy).await;
@@ -81,6 +85,14 @@ async fn a_purge_is_in_force_at_a_running_gateway_and_leaves_its_entry() {
 async fn what_cannot_be_purged_is_said_without_the_account() {
     let house = House::open().await;
     let config = house.folder.path().join("ridegate.toml");
+    let elsewhere = house.folder.path().join("elsewhere.toml");
+    let text_of = std::fs::read_to_string(&config).unwrap();
+    let other = "[registry]\npath = \"no-such.db\"\nkey_file = \"no-such.key\"\n";
+    std::fs::write(&elsewhere, text_of.replace("[registry]\n", other)).unwrap();
+    let absent = upkeep(&["purge", "everything", "--yes"], &elsewhere, "");
+    assert_eq!(absent.status.code(), Some(1), "nothing is proven of a registry that is not there");
+    assert!(text(&absent.stderr).contains("no-such.db: is not there"), "{}", text(&absent.stderr));
+    assert!(!house.folder.path().join("no-such.db").exists());
     for (words, says) in [
         (
             vec!["purge", "person", "--kind", "tram", "--partner", PARTNER],

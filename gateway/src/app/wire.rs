@@ -156,7 +156,8 @@ impl Settings {
             asked: metrics.upstream("registry"),
             health: health.clone(),
         };
-        beside.spawn(coherence.follow());
+        let heard = coherence.begin().await;
+        beside.spawn(coherence.follow(heard));
         let retention = Retention {
             registry: Arc::clone(registry),
             desk: Arc::clone(&desk),

@@ -33,9 +33,18 @@ pub struct Coherence {
 }
 
 impl Coherence {
-    /// Follows for ever.
-    pub async fn follow(self) {
-        let mut seen = None;
+    /// Hears of what there is, so that what is remembered from the start is true. Where the registry does not answer now,
+    /// it is followed from when it does.
+    pub async fn begin(&self) -> Option<i64> {
+        let (began, mut seen) = (Instant::now(), None);
+        if let Ok(Ok(())) = timeout(PATIENCE, self.step(&mut seen)).await {
+            self.links.vouch(began);
+        }
+        seen
+    }
+
+    /// Follows for ever, from where it [began](Self::begin).
+    pub async fn follow(self, mut seen: Option<i64>) {
         let mut answers = true;
         loop {
             let began = Instant::now();

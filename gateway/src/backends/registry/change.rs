@@ -56,7 +56,7 @@ impl Registry {
         let current =
             if self.embedded { "SELECT current FROM keyset" } else { "SELECT current FROM keyset FOR SHARE" };
         let current: i64 = sqlx::query_scalar(current).fetch_one(&mut *at).await?;
-        self.learn_key(current).await?;
+        self.learn(current, &mut *at).await?;
         let (key, keys) = (self.key(current)?, Arc::clone(&self.keys));
         Ok(Change { at, key, keys, embedded: self.embedded })
     }

@@ -30,7 +30,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
-use sqlx::{AnyPool, Row};
+use sqlx::{Any, AnyPool, Executor, Row};
 use thiserror::Error;
 
 use crate::{
@@ -163,17 +163,17 @@ impl Registry {
     /// found there, and taken if it is the one that the registry knows by that number. Without it, what is not found may
     /// be there all the same.
     pub async fn learn_key(&self, id: i64) -> Result<(), RegistryError> {
-        let learnt = self.learn(id).await;
+        let learnt = self.learn(id, self.reader()?).await;
         self.lacks_key.store(if learnt.is_ok() { 0 } else { id }, Relaxed);
         learnt
     }
 
-    async fn learn(&self, id: i64) -> Result<(), RegistryError> {
+    async fn learn<'c>(&self, id: i64, at: impl Executor<'c, Database = Any>) -> Result<(), RegistryError> {
         if self.knows_key.load(Relaxed) == id {
             return Ok(());
         }
         let check = sqlx::query_scalar("SELECT value FROM key_check WHERE key_id = $1").bind(id);
-        let check: Vec<u8> = check.fetch_one(self.reader()?).await?;
+        let check: Vec<u8> = check.fetch_one(at).await?;
         let is_it = |key: &Arc<Key>| key.check_value().0.as_slice() == check;
         // One that was known by the same number and is another is replaced by the one that it should be.
         let known = self.keys.get(id);

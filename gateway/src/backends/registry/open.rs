@@ -276,13 +276,14 @@ impl Registry {
             }
             has_steady |= id == STEADY;
         }
-        let current: Option<i64> =
+        let mut current: Option<i64> =
             sqlx::query_scalar("SELECT current FROM keyset").fetch_optional(&mut *change).await?;
         let mut checks = Vec::new();
         if !has_steady {
             checks.push((STEADY, self.keys.steady_check().0));
         }
         if let (None, Some(newest)) = (current, newest) {
+            current = Some(newest.id());
             let under = sqlx::query("INSERT INTO keyset (one, current) VALUES (1, $1)").bind(newest.id());
             under.execute(&mut *change).await?;
             checks.push((newest.id(), newest.check_value().0));
@@ -291,7 +292,9 @@ impl Registry {
             let check = sqlx::query("INSERT INTO key_check (key_id, value) VALUES ($1, $2)");
             check.bind(id).bind(value.to_vec()).execute(&mut *change).await?;
         }
-        Ok(change.commit().await?)
+        change.commit().await?;
+        self.knows_key.store(current.unwrap_or_default(), Relaxed);
+        Ok(())
     }
 }
 
