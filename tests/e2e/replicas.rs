@@ -237,6 +237,13 @@ async fn without_postgresql_known_links_serve_for_a_while_and_say_so() {
         (FAILED, true),
         "nobody is called unlinked"
     );
+    let over = until(&house, &known, (FAILED, true), &[(LET_THROUGH, true)]).await;
+    println!("known links served for {:?}", over - killed);
+    // Later than this nothing that was remembered serves.
+    while killed.elapsed() < stale_max {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(house.card(&known).await, FAILED);
     house.agree(2, "code-2");
     let link = of_media("code-2", vec![unknown.clone()]);
     let failed = [
@@ -250,13 +257,6 @@ async fn without_postgresql_known_links_serve_for_a_while_and_say_so() {
     for failed in failed {
         assert_eq!((failed.code(), reason(&failed).as_str()), (Code::Unavailable, "REGISTRY_UNAVAILABLE"));
     }
-    let over = until(&house, &known, (FAILED, true), &[(LET_THROUGH, true)]).await;
-    println!("known links served for {:?}", over - killed);
-    // Later than this nothing that was remembered serves.
-    while killed.elapsed() < stale_max {
-        sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(house.card(&known).await, FAILED);
 
     postgres.restart();
     until(&house, &known, (LET_THROUGH, false), &[(FAILED, true), (LET_THROUGH, true)]).await;
