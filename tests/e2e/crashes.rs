@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -42,11 +42,11 @@ use crate::{
     process::{Process, ridegate, text},
 };
 
-const CLIENTS: u64 = 6;
+const CLIENTS: u64 = 8;
 /// In one run of `make test`.
 const KILLS: usize = 10;
 /// Riders for whose only card several clients race.
-const RIVALS: u64 = 12;
+const RIVALS: u64 = 6;
 /// Longest for one call to be answered, however often it broke.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// So wide that none is over them; cards are tapped as often as they are.
@@ -111,13 +111,25 @@ struct Fleet {
     line: Line,
 }
 
-/// Where the gateways are just now.
+/// Where the gateways are just now, and how many calls they have answered.
 #[derive(Clone)]
-struct Line(Arc<Mutex<Vec<Channel>>>);
+struct Line {
+    channels: Arc<Mutex<Vec<Channel>>>,
+    answered: Arc<AtomicU64>,
+}
 
 impl Line {
     fn to(&self, which: usize) -> Channel {
-        self.0.lock().unwrap()[which].clone()
+        self.channels.lock().unwrap()[which].clone()
+    }
+
+    /// Waits until so many more calls were answered: there is something to lose then, however slow the machine is.
+    async fn lives(&self, calls: u64) {
+        let (enough, began) = (self.answered.load(Relaxed) + calls, Instant::now());
+        while self.answered.load(Relaxed) < enough {
+            assert!(began.elapsed() < PATIENCE, "nothing is answered any more");
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -129,7 +141,13 @@ impl Fleet {
         let config = store.furnish(house.folder.path());
         let processes = [0, 1].map(|_| Some(Process::start(&config)));
         let channels = processes.iter().flatten().map(channel).collect();
-        Self { house, store, config, processes, line: Line(Arc::new(Mutex::new(channels))) }
+        Self {
+            house,
+            store,
+            config,
+            processes,
+            line: Line { channels: Arc::new(Mutex::new(channels)), answered: Arc::default() },
+        }
     }
 
     /// One of the gateways, or the database, ends at once and comes back.
@@ -144,7 +162,7 @@ impl Fleet {
                     let which = which % 2;
                     self.processes[which].take().unwrap().kill();
                     let process = Process::start(&self.config);
-                    self.line.0.lock().unwrap()[which] = channel(&process);
+                    self.line.channels.lock().unwrap()[which] = channel(&process);
                     self.processes[which] = Some(process);
                 }
             }
@@ -251,6 +269,7 @@ impl Worker {
             let status = match tokio::time::timeout(Duration::from_secs(10), call(&mut client)).await {
                 Ok(Ok(answer)) => {
                     self.told.broken += broken;
+                    self.line.answered.fetch_add(1, Relaxed);
                     return (answer, broken);
                 }
                 Ok(Err(status)) => status,
@@ -501,7 +520,8 @@ async fn run(store: Store) {
     }
     let mut rng = ChaCha20Rng::seed_from_u64(seed.into());
     for kill in 0..kills {
-        sleep(Duration::from_millis(rng.random_range(50..900))).await;
+        fleet.line.lives(5 * CLIENTS).await;
+        sleep(Duration::from_millis(rng.random_range(0..400))).await;
         // A client that saw something wrong is heard at once.
         if let Some(done) = workers.try_join_next() {
             done.unwrap();
@@ -610,10 +630,10 @@ async fn gates_know(fleet: &Fleet, workers: &[Worker]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_gateways_on_one_sqlite_file_loses_nothing_and_invents_nothing() {
-    LocalSet::new().run_until(run(Store::file())).await;
+    LocalSet::new().run_until(Box::pin(run(Store::file()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_gateways_and_of_postgresql_loses_nothing_and_invents_nothing() {
-    LocalSet::new().run_until(run(Store::server())).await;
+    LocalSet::new().run_until(Box::pin(run(Store::server()))).await;
 }

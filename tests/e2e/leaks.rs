@@ -602,7 +602,7 @@ fn what_is_there_is_found() {
         BASE64_STANDARD.encode(text),
         BASE64_STANDARD.encode(format!("a{text}b")),
         BASE64_STANDARD.encode(format!("ab{text}")),
-        "\0123456 ".into(),
+        "\x00123456 ".into(),
     ];
     for form in forms {
         assert!(!needles.search("here", form.as_bytes()).is_empty(), "{form}");
