@@ -137,7 +137,7 @@ async fn write_anew(arguments: &Arguments) -> Result<String, Stop> {
     if !rekeyed.retired.is_empty() {
         let retired: Vec<_> = rekeyed.retired.iter().map(ToString::to_string).collect();
         said = format!(
-            "{said}. Nothing is under key {} any more: take it from the key file two days from now",
+            "{said}. Nothing is under key {} any more: take its line from the key file",
             retired.join(", ")
         );
     }

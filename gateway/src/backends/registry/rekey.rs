@@ -28,7 +28,7 @@ pub struct Rekeyed {
     pub links: u64,
     /// Links of the first databases, whose account cannot be read: they stay under their key.
     pub unreadable: u64,
-    /// Keys that nothing is written under any more: they may be taken from the key file two days from now.
+    /// Keys that nothing is written under any more: they may be taken from the key file.
     pub retired: Vec<KeyId>,
 }
 
