@@ -134,6 +134,9 @@ async fn a_link_with_an_unusable_field_is_told_which_and_never_what() {
         (LinkRiderRequest { media: vec![medium(1), medium(1)], ..good.clone() }, "media[1]"),
         (LinkRiderRequest { consent: None, ..good.clone() }, "consent"),
         (consent(|consent| consent.wording_version.clear()), "consent.wording_version"),
+        // PostgreSQL takes no such text, and a terminal obeys it.
+        (consent(|consent| consent.wording_version.push('\0')), "consent.wording_version"),
+        (consent(|consent| consent.purpose.push('\u{1b}')), "consent.purpose"),
         (consent(|consent| consent.purpose = "x".repeat(129)), "consent.purpose"),
         (consent(|consent| consent.granted_at = None), "consent.granted_at"),
         (consent(|consent| consent.granted_at.as_mut().unwrap().seconds += 301), "consent.granted_at"),

@@ -853,9 +853,9 @@ async fn a_database_of_a_later_version_or_another_key_is_refused(store: Store) {
     );
     store.behind(&step).await.unwrap();
     let refused = Registry::open(&store.location(), store.keys()).await.unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 99 }), "{refused}");
+    assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
     let refused = Registry::migrate(&store.location(), store.keys()).await.unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 99 }), "{refused}");
+    assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
 }
 
 /// A server that nobody has migrated is not used, and says what to do; one that is not there is found when it comes.

@@ -9,9 +9,12 @@ use std::{
 
 use ridegate_sim::{authority::Authority, riders::Rider, trust::Trust};
 use tokio::time::Instant;
+use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::{
-    house::{House, PARTNER, digits, said, write_config},
+    batches::{rows, senior, start},
+    house::{House, PARTNER, digits, said, subject, write_config},
     postgres::Postgres,
     process::{Process, text},
 };
@@ -79,6 +82,27 @@ async fn a_purge_is_in_force_at_a_running_gateway_and_leaves_its_entry() {
     assert!(!format!("{asked}{deleted}{everything}{record}").contains(&digits(1)));
     // Another rider may link the same account now.
     house.settle(1, Rider::Healthy).await;
+}
+
+/// A batch that is gone does not go on: its rows are asked for from the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_purged_is_sent_anew() {
+    let house = House::open().await;
+    let config = house.folder.path().join("ridegate.toml");
+    let row = |number: u64| {
+        let code = format!("code-{number}");
+        house.authority.authorise(&code, &subject(number));
+        crate::batches::row(senior(number), &code)
+    };
+    let messages = vec![start("b"), rows(0, vec![row(1), row(2)])];
+    assert_eq!(house.batch(PARTNER, messages).await.unwrap().progress.unwrap().rows_done, 2);
+    done(&["purge", "partner", PARTNER, "--yes"], &config, "");
+    let refused = house.batch(PARTNER, vec![start("b"), rows(2, vec![row(3)])]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "ROWS_LEFT_OUT");
+    let messages = vec![start("b"), rows(0, vec![row(4), row(5), row(3)])];
+    let progress = house.batch(PARTNER, messages).await.unwrap().progress.unwrap();
+    assert_eq!((progress.rows_done, progress.counts[0].rows), (3, 3));
 }
 
 #[tokio::test]

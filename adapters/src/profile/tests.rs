@@ -331,6 +331,22 @@ fn cards_that_cannot_be_are_refused_with_what_is_allowed() {
 }
 
 #[test]
+fn whoever_links_any_card_of_a_kind_is_the_company_of_its_own_only() {
+    let any = "[[cards]]\nkind = \"t-union-card\"\ndigits = 19\nprefix = \"31\"\nluhn = true\n";
+    let own = "[[cards]]\nkind = \"t-union-card\"\nissuers = [\"04403750\"]\ndigits = 19\nissues = true\n";
+    let profile = Profile::from_toml(&format!(
+        "id = 'x'\nname = {{ zh = '某', en = 'X' }}\ncity = 'X'\nkind = 'card'\n{any}{own}"
+    ))
+    .unwrap();
+    let of = |issuer: &str| profile.is_company_of(CardKind::TUnionCard, issuer.parse().unwrap());
+    assert!(
+        profile.card(CardKind::TUnionCard, "01234567", "3104403750001234566").is_ok_and(|_| !of("01234567"))
+    );
+    assert!(of("04403750") && profile.issues_card(CardKind::TUnionCard));
+    assert!(!profile.is_company_of(CardKind::SeniorCard, "04403750".parse().unwrap()));
+}
+
+#[test]
 fn the_guides_example_is_a_profile() {
     let guide = include_str!("../../README.md");
     let example = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();

@@ -12,10 +12,12 @@ use std::{
 };
 
 use governor::DefaultDirectRateLimiter;
-use ridegate_adapters::{Account, Bcd8, CardKind, Medium};
 use tokio::time::{Instant, sleep};
 
-use super::{quota::Rate, tap::Device};
+use super::{
+    rate::Rate,
+    tap::{Card, Device},
+};
 use crate::{
     keyring::{Keyring, Use},
     metrics::Metrics,
@@ -27,24 +29,6 @@ const GATES: usize = 256;
 /// Readers that are told apart in all: 60,000 buses and every gate of the metro's, four times over. When there are as many,
 /// further gates are taken for one too, and a validator that nobody has seen yet has to wait.
 const READERS: usize = 300_000;
-
-/// A card as it was read. Nobody has said that it is genuine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
-    /// What kind of card.
-    pub kind: CardKind,
-    /// Who issued it.
-    pub issuer: Bcd8,
-    /// Its number: 1 to 32 digits.
-    pub number: Account,
-}
-
-impl Card {
-    /// What it stands for.
-    pub fn medium(&self) -> Medium {
-        Medium::Card { kind: self.kind, issuer: self.issuer, number: self.number.clone() }
-    }
-}
 
 /// A card whose reader had taps left: the proof that it may be looked at.
 #[derive(Debug, Clone, Copy)]
@@ -238,6 +222,8 @@ mod tests {
     use std::num::NonZeroU32;
 
     use tokio::time::advance;
+
+    use ridegate_adapters::{Account, CardKind};
 
     use super::*;
     use crate::admission::identity;

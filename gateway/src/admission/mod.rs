@@ -3,6 +3,7 @@
 pub mod cards;
 pub mod identity;
 pub mod quota;
+pub mod rate;
 pub mod sale;
 pub mod tap;
 

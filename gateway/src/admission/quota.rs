@@ -11,17 +11,8 @@ use ridegate_adapters::{
     UnixSeconds,
 };
 
-use super::{cards::Tapped, identity::Validator};
+use super::{cards::Tapped, identity::Validator, rate::Rate};
 use crate::metrics::Metrics;
-
-/// A budget: so many a second, so many at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// A second.
-    pub per_second: NonZeroU32,
-    /// At once.
-    pub burst: NonZeroU32,
-}
 
 /// Budgets of a partner whose profile does not say otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,21 +149,6 @@ impl DeviceRates {
             retry_after: not_until.wait_time_from(DefaultClock::default().now()),
             limit: self.burst.get(),
         })
-    }
-}
-
-impl Rate {
-    /// A profile that names a rate but no burst gets one second's worth.
-    fn of(per_second: Option<NonZeroU32>, burst: Option<NonZeroU32>, default: Self) -> Self {
-        match (per_second, burst) {
-            (None, None) => default,
-            (None, Some(burst)) => Self { burst, ..default },
-            (Some(per_second), burst) => Self { per_second, burst: burst.unwrap_or(per_second) },
-        }
-    }
-
-    pub(super) fn limiter(self) -> DefaultDirectRateLimiter {
-        RateLimiter::direct(Quota::per_second(self.per_second).allow_burst(self.burst))
     }
 }
 

@@ -1,9 +1,9 @@
 //! One tap, in a shape that can be used.
 
 use prost::bytes::Bytes;
-use ridegate_adapters::RefusedMedium;
+use ridegate_adapters::{Account, Bcd8, CardKind, Medium, RefusedMedium};
 
-use super::{FieldError, cards::Card, identity::Validator};
+use super::{FieldError, identity::Validator};
 use crate::domain::passage::Passage;
 
 /// The longest ride code, in bytes.
@@ -31,6 +31,24 @@ pub enum Shown {
     Card(Card),
     /// Something that is not accepted (D3).
     Refused(RefusedMedium),
+}
+
+/// A card as it was read. Nobody has said that it is genuine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// What kind of card.
+    pub kind: CardKind,
+    /// Who issued it.
+    pub issuer: Bcd8,
+    /// Its number: 1 to 32 digits.
+    pub number: Account,
+}
+
+impl Card {
+    /// What it stands for.
+    pub fn medium(&self) -> Medium {
+        Medium::Card { kind: self.kind, issuer: self.issuer, number: self.number.clone() }
+    }
 }
 
 /// A reader: a validator, or one gate of a station computer.

@@ -9,7 +9,8 @@ use super::{Running, Settings, StartError, onboard::Onboarded, upkeep::keys};
 use crate::{
     admission::{
         cards::{CardLimits, CardTaps},
-        quota::{DefaultRates, Quotas, Rate},
+        quota::{DefaultRates, Quotas},
+        rate::Rate,
     },
     backends::{
         authority::Authority,

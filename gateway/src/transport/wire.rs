@@ -8,9 +8,8 @@ use tonic::metadata::{Ascii, MetadataValue};
 use crate::{
     admission::{
         FieldError,
-        cards::Card,
         identity::Validator,
-        tap::{Device, Shown, Tap},
+        tap::{Card, Device, Shown, Tap},
     },
     domain::{
         passage::{Direction, Passage},

@@ -5,6 +5,7 @@ mod batches;
 mod change;
 mod changes;
 mod delegations;
+mod error;
 mod links;
 mod lost;
 mod open;
@@ -19,7 +20,8 @@ mod tickets;
 pub use batches::{Batch, BatchRow};
 pub use changes::{Changed, Head};
 pub use delegations::{Pending, Wanted};
-pub use open::{Location, OpenError};
+pub use error::{OpenError, RegistryError};
+pub use open::Location;
 pub use purge::{Purged, Scope};
 pub use record::{Entry, RecordError};
 pub use rekey::Rekeyed;
@@ -31,7 +33,6 @@ use std::sync::{
 };
 
 use sqlx::{Any, AnyPool, Executor, Row};
-use thiserror::Error;
 
 use crate::{
     domain::{
@@ -56,47 +57,6 @@ pub struct Registry {
     knows_key: AtomicI64,
     /// The key that the registry is written under and this process does not have; 0 if it has it.
     lacks_key: AtomicI64,
-}
-
-/// The registry did not answer.
-#[derive(Debug, Error)]
-pub enum RegistryError {
-    /// Down, busy or full.
-    #[error("the registry is not available: {0}")]
-    Unavailable(#[from] sqlx::Error),
-    /// No answer in time.
-    #[error("the registry did not answer in time")]
-    TimedOut,
-    /// It has not been found to be ours yet.
-    #[error("the registry was not reached yet")]
-    NotChecked,
-    /// It is not ours, or not of this version.
-    #[error("the registry cannot be used: {0}")]
-    NotUsable(OpenError),
-    /// Others changed the same again and again.
-    #[error("the registry is too busy with the same rider")]
-    Contended,
-    /// It is written under a key that this process does not have.
-    #[error("the registry is written under key {0}, which is not in the key file")]
-    KeyMissing(i64),
-    /// A row that the gateway did not write, or wrote under another key.
-    #[error("the registry holds a row that cannot be read: {0}")]
-    Unreadable(&'static str),
-}
-
-impl RegistryError {
-    /// As metrics call it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::TimedOut => "timed_out",
-            Self::Unavailable(_)
-            | Self::NotChecked
-            | Self::NotUsable(_)
-            | Self::Contended
-            | Self::KeyMissing(_) => "unavailable",
-            Self::Unreadable(_) => "wrong_answer",
-        }
-    }
 }
 
 /// A link that was found: what it is called, and whose it is.

@@ -17,10 +17,9 @@ use sqlx::{
     any::{AnyConnectOptions, AnyPoolOptions},
     postgres::{PgConnectOptions, PgSslMode},
 };
-use thiserror::Error;
 
-use super::{Registry, schema};
-use crate::keyring::{KeyId, Keyring, STEADY};
+use super::{OpenError, Registry, schema};
+use crate::keyring::{Keyring, STEADY};
 
 /// Connections that read an embedded database at once.
 const READERS: u32 = 4;
@@ -41,40 +40,6 @@ pub enum Location {
         /// Whether a statement may take as long as it needs: of an operator's, none waits at a gate.
         patient: bool,
     },
-}
-
-/// A database that cannot be used.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Not reachable, not readable, not writable, or no database.
-    #[error("{0}")]
-    Database(#[from] sqlx::Error),
-    /// Its file cannot be made.
-    #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Its schema cannot be brought up to date.
-    #[error("its schema cannot be brought up to date: {0}")]
-    Migration(sqlx::migrate::MigrateError),
-    /// Made by a later version.
-    #[error("its schema is version {found}, this ridegate knows up to {}: use a newer one", schema::VERSION)]
-    Newer {
-        /// Its version.
-        found: i64,
-    },
-    /// Made by an earlier version, or not yet.
-    #[error("its schema is not of this version: run `ridegate migrate`")]
-    NotMigrated,
-    /// Written under another key.
-    #[error("it was written under another key: the key file is not this database's")]
-    OtherKey,
-    /// Written under a key that is not in the key file.
-    #[error("it was written under key {0}, which is not in the key file")]
-    KeyMissing(KeyId),
 }
 
 impl Location {

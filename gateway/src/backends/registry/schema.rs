@@ -8,10 +8,10 @@ use sqlx::{
     migrate::{AppliedMigration, Migrate, MigrateError, Migration, MigrationType, Migrator},
 };
 
-use super::open::OpenError;
+use super::OpenError;
 
 /// The schema's version.
-pub(super) const VERSION: i64 = 2;
+const VERSION: i64 = 2;
 
 const TABLE: &str = "_sqlx_migrations";
 
@@ -41,7 +41,7 @@ pub(super) async fn migrate(pool: &AnyPool, embedded: bool) -> Result<i64, OpenE
     let before = version(pool).await?;
     let migrated = steps(embedded).run(pool).await;
     migrated.map_err(|error| match error {
-        MigrateError::VersionMissing(found) => OpenError::Newer { found },
+        MigrateError::VersionMissing(found) => OpenError::Newer { found, known: VERSION },
         error => OpenError::Migration(error),
     })?;
     Ok(before)
@@ -60,7 +60,7 @@ pub(super) async fn check(pool: &AnyPool) -> Result<(), OpenError> {
     })?;
     match newest(&applied) {
         VERSION => Ok(()),
-        found if found > VERSION => Err(OpenError::Newer { found }),
+        found if found > VERSION => Err(OpenError::Newer { found, known: VERSION }),
         _ => Err(OpenError::NotMigrated),
     }
 }
