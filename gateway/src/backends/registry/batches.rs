@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
     Registry, RegistryError,
-    change::{Change, NewLink, gave_way},
+    change::{ATTEMPTS, Change, NewLink, gave_way},
     row::bytes,
 };
 use crate::domain::{
@@ -18,7 +18,6 @@ use crate::domain::{
     pseudonym::Pseudonym,
 };
 
-const ATTEMPTS: usize = 8;
 /// Refused rows told at once.
 const PAGE: i64 = 1000;
 

@@ -14,6 +14,9 @@ use crate::{
     keyring::{Key, Keyring},
 };
 
+/// How often a change is tried that another overtook.
+pub(super) const ATTEMPTS: usize = 8;
+
 /// A change under way. Dropped without [`commit`](Self::commit) it never was.
 pub(super) struct Change {
     pub(super) at: Transaction<'static, Any>,

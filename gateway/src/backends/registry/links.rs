@@ -8,7 +8,7 @@ use sqlx::{Any, AssertSqlSafe, Executor, Row};
 
 use super::{
     LinkOutcome, Registry, RegistryError,
-    change::{Agent, Change, NewLink, gave_way},
+    change::{ATTEMPTS, Agent, Change, NewLink, gave_way},
     row::{bytes, places},
 };
 use crate::{
@@ -19,9 +19,6 @@ use crate::{
     },
     keyring::{Key, Use, account_parts},
 };
-
-/// How often a change is tried that another overtook.
-const ATTEMPTS: usize = 8;
 
 /// A medium nobody has linked, and what it is called under the present key.
 struct Free<'o> {

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::{
     Registry, RegistryError,
-    change::{Change, gave_way},
+    change::{ATTEMPTS, Change, gave_way},
     row::{bytes, consent, places, pseudonym},
 };
 use crate::domain::{
@@ -14,8 +14,6 @@ use crate::domain::{
     link::{LinkOrder, Reissued},
     pseudonym::Pseudonym,
 };
-
-const ATTEMPTS: usize = 8;
 
 impl Registry {
     /// Ends the link of a lost card; its holder is remembered. Tells what it was called. Committed when this returns.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{
     Registry, RegistryError,
-    change::{Change, gave_way},
+    change::{ATTEMPTS, Change, gave_way},
     row::time,
 };
 
@@ -37,8 +37,6 @@ pub enum RecordError {
     #[error("entry {0} of the record is not what was written: it or one before it was changed or taken away")]
     Broken(i64),
 }
-
-const ATTEMPTS: usize = 8;
 
 impl Registry {
     /// Adds an entry on its own.
