@@ -15,6 +15,8 @@ pub struct Health(watch::Sender<State>);
 pub struct State {
     /// The registry answers.
     pub registry: bool,
+    /// Redis answers; `None` where there is none.
+    pub redis: Option<bool>,
     /// The authority's changes are followed.
     pub authority: bool,
     ready: Ready,
@@ -41,7 +43,7 @@ impl Health {
     /// At the start: the registry has just been opened, the authority has not been heard of.
     pub fn new(needs_authority: bool) -> Self {
         let ready = if needs_authority { Ready::NotYet } else { Ready::Yes };
-        Self(watch::Sender::new(State { registry: true, authority: false, ready }))
+        Self(watch::Sender::new(State { registry: true, redis: None, authority: false, ready }))
     }
 
     /// As it is now.
@@ -67,6 +69,11 @@ impl Health {
     /// Whether the registry answers.
     pub fn registry(&self, up: bool) {
         self.change(|state| state.registry = up);
+    }
+
+    /// Whether Redis answers. Without it the fleet is as many gateways, so nobody is taken out of service.
+    pub fn redis(&self, up: bool) {
+        self.change(|state| state.redis = Some(up));
     }
 
     /// The gateway was told to stop.

@@ -69,6 +69,9 @@ async fn metrics_page(State(desk): State<Desk>) -> impl IntoResponse {
     let state = desk.health.state();
     desk.metrics.dependency("registry", state.registry);
     desk.metrics.dependency("authority", state.authority);
+    if let Some(up) = state.redis {
+        desk.metrics.dependency("redis", up);
+    }
     ([(CONTENT_TYPE, OPEN_METRICS)], desk.metrics.encode())
 }
 

@@ -9,7 +9,10 @@ use super::{
     upstream::{Stated, Upstream},
 };
 use crate::{
-    backends::registry::Location,
+    backends::{
+        redis::{Access, Form, Place},
+        registry::Location,
+    },
     clock::Clock,
     config::{Authority, Config, ConfigError, ConfigFile},
     domain::{
@@ -29,6 +32,7 @@ pub struct Settings {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) authority: Upstream,
     pub(super) registry: Location,
+    pub(super) redis: Option<Place>,
     pub(super) clock: Clock,
 }
 
@@ -61,7 +65,8 @@ impl Settings {
         }
         let authority = authority(&file, insecure_dev)?;
         let registry = registry(&file, insecure_dev)?;
-        Ok(Self { config: file.config, onboarded, follower, policy, tls, authority, registry, clock })
+        let redis = redis(&file)?;
+        Ok(Self { config: file.config, onboarded, follower, policy, tls, authority, registry, redis, clock })
     }
 
     /// Where it will listen.
@@ -125,6 +130,23 @@ pub(super) fn registry(file: &ConfigFile, insecure_dev: bool) -> Result<Location
     let connections = u32::try_from(registry.connections.get()).unwrap_or(u32::MAX);
     let server = Location::server(url, password.as_deref().map(str::trim), connections, insecure_dev);
     server.map_err(|why| file.refuse("registry", "url", why))
+}
+
+/// What the fleet shares, if there is one.
+fn redis(file: &ConfigFile) -> Result<Option<Place>, ConfigError> {
+    let redis = &file.config.redis;
+    if redis.nodes.is_empty() {
+        return Ok(None);
+    }
+    let nodes: Result<Vec<_>, _> = redis.nodes.iter().map(|url| Place::node(url)).collect();
+    let nodes = nodes.map_err(|why| file.refuse("redis", "nodes", why))?;
+    let form = match (&redis.sentinel, redis.cluster) {
+        (Some(master), _) => Form::Sentinel(master.as_str().into()),
+        (None, true) => Form::Cluster,
+        (None, false) => Form::Single,
+    };
+    let access = Access::default();
+    Ok(Some(Place { form, nodes, access: access.clone(), sentinel_access: access, certificates: None }))
 }
 
 /// Whom facts come from.

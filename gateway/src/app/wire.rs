@@ -14,6 +14,7 @@ use crate::{
     },
     backends::{
         authority::Authority,
+        redis::Redis,
         registry::{Kept, Registry},
     },
     claim::Claims,
@@ -39,6 +40,7 @@ use crate::{
 pub(super) struct Parts {
     pub(super) keys: Arc<Keyring>,
     pub(super) registry: Arc<Registry>,
+    pub(super) redis: Option<Arc<Redis>>,
     inspections: Arc<Inspections>,
     roster: InForce,
     pub(super) metrics: Arc<Metrics>,
@@ -77,6 +79,11 @@ impl Settings {
 
         metrics.tls().ends(&self.authority_ends());
         metrics.tls().ends_of_resolvers(&self.onboarded.ends);
+        let redis =
+            self.redis.take().map(|place| Redis::new(place, metrics.upstream("redis"), health.clone()));
+        if let Some(redis) = &redis {
+            beside.spawn(Arc::clone(redis).keep());
+        }
         let roster = self.roster(&keys, &metrics);
         if let Some(follower) = self.follower.take() {
             let every = self.config.partners.reload.get();
@@ -85,6 +92,7 @@ impl Settings {
         let parts = Parts {
             keys,
             registry: Arc::clone(&registry),
+            redis,
             inspections: Arc::clone(&inspections),
             roster,
             metrics: Arc::clone(&metrics),
@@ -132,7 +140,7 @@ impl Settings {
         health: &Health,
         beside: &mut JoinSet<()>,
     ) -> Result<Calls, ReflectionError> {
-        let Parts { keys, registry, inspections, roster, metrics } = parts;
+        let Parts { keys, registry, inspections, roster, metrics, .. } = parts;
         let Config { authority, verdict, memory, fleets, .. } = &self.config;
         let client = Authority::new(
             self.authority.endpoint.clone(),

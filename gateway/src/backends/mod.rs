@@ -3,4 +3,5 @@
 pub mod authority;
 pub mod code_resolver;
 pub mod memory;
+pub mod redis;
 pub mod registry;

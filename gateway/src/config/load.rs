@@ -70,7 +70,7 @@ impl ConfigFile {
         let text = read(path)?;
         let mut config = Config::from_toml(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let Config { registry, partners, policy, tls, authority, .. } = &mut config;
+        let Config { registry, redis, partners, policy, tls, authority, .. } = &mut config;
         let authority = [&mut authority.ca, &mut authority.certificate, &mut authority.key];
         let optional = [&mut partners.profiles, &mut partners.mot_trust, &mut policy.file];
         let optional = optional.into_iter().chain(authority);
@@ -81,6 +81,9 @@ impl ConfigFile {
         let given =
             optional.into_iter().flatten().chain([&mut registry.path, &mut registry.key_file]).chain(tls);
         let given = given.chain(&mut registry.password_file);
+        let of_redis = [&mut redis.password_file, &mut redis.sentinel_password_file, &mut redis.ca];
+        let of_redis = of_redis.into_iter().chain([&mut redis.certificate, &mut redis.key]);
+        let given = given.chain(of_redis.flatten());
         given.for_each(|path| *path = folder.join(&*path));
         Ok(Self { config, path: path.to_owned(), text })
     }

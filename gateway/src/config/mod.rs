@@ -34,6 +34,8 @@ pub struct Config {
     #[serde(default)]
     pub retention: Retention,
     #[serde(default)]
+    pub redis: Redis,
+    #[serde(default)]
     pub partners: Partners,
     #[serde(default)]
     pub policy: Policy,
@@ -182,6 +184,23 @@ section! {
         timeout: Span<1, 10_000> = Span::millis(50),
         follow: Span<10, 200> = Span::millis(100),
         stale_links_max: Span<0, 86_400_000> = Span::millis(300_000),
+    }
+}
+
+section! {
+    /// What replicas share. No nodes: this gateway is alone.
+    Redis {
+        nodes: Vec<String> = Vec::new(),
+        sentinel: Option<String> = None,
+        cluster: bool = false,
+        user: Option<String> = None,
+        password_file: Option<PathBuf> = None,
+        sentinel_user: Option<String> = None,
+        sentinel_password_file: Option<PathBuf> = None,
+        ca: Option<PathBuf> = None,
+        certificate: Option<PathBuf> = None,
+        key: Option<PathBuf> = None,
+        timeout: Span<1, 1_000> = Span::millis(25),
     }
 }
 

@@ -149,6 +149,8 @@ pub enum Degraded {
     Registry,
     /// The partner who alone can read the code.
     Resolver,
+    /// Redis: the claim is of this replica alone.
+    Redis,
 }
 
 /// INSPECT before anything was known of the rider.

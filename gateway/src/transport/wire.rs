@@ -149,6 +149,7 @@ pub(super) fn degraded(degraded: Degraded) -> wire::Degraded {
         Degraded::Authority => wire::DegradedCause::Authority,
         Degraded::Registry => wire::DegradedCause::Registry,
         Degraded::Resolver => wire::DegradedCause::Resolver,
+        Degraded::Redis => wire::DegradedCause::Redis,
     };
     wire::Degraded { cause: cause.into() }
 }
