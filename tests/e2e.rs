@@ -15,6 +15,8 @@ mod house;
 mod postgres;
 #[path = "e2e/process.rs"]
 mod process;
+#[path = "e2e/redis.rs"]
+mod redis;
 
 #[path = "e2e/app_versions.rs"]
 mod app_versions;
