@@ -18,7 +18,12 @@ use crate::house::{GATE, House, identified, request, said};
 
 /// GET, over HTTP/1.1: status and body.
 pub async fn get(house: &House, path: &str) -> (u16, String) {
-    let mut socket = TcpStream::connect(house.operations()).await.unwrap();
+    page(&house.operations().to_string(), path).await
+}
+
+/// The same of a gateway whose operations are at this address.
+pub async fn page(operations: &str, path: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(operations).await.unwrap();
     let ask = format!("GET {path} HTTP/1.1\r\nhost: ridegate\r\nconnection: close\r\n\r\n");
     socket.write_all(ask.as_bytes()).await.unwrap();
     let mut answer = String::new();
