@@ -57,7 +57,7 @@ pub async fn counted_to(house: &House, sample: &str, least: i64) -> i64 {
     panic!("{sample} does not come to {least}");
 }
 
-async fn status(house: &House, service: &str) -> Result<ServingStatus, Code> {
+pub async fn status(house: &House, service: &str) -> Result<ServingStatus, Code> {
     let request = HealthCheckRequest { service: service.into() };
     let answer = HealthClient::new(house.channel.clone()).check(request).await;
     answer.map(|answer| serving(answer.into_inner().status)).map_err(|status| status.code())
@@ -68,7 +68,7 @@ fn serving(status: i32) -> ServingStatus {
 }
 
 /// Asks until it is so; fails after ten seconds.
-async fn until_status(house: &House, service: &str, expect: ServingStatus) {
+pub async fn until_status(house: &House, service: &str, expect: ServingStatus) {
     for _ in 0..1000 {
         if status(house, service).await == Ok(expect) {
             return;

@@ -5,18 +5,17 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use jiff::SignedDuration;
 use rand::SeedableRng;
 use ridegate_gateway::{
-    app::Settings,
     backends::redis::{Access, Away, Form, Place, Redis, Script},
-    config::ConfigFile,
     health::Health,
     metrics::Metrics,
 };
 use ridegate_sim::{authority::Authority, pki::Pki, riders::Rider, trust::Trust};
 use tokio::{task::JoinHandle, time::Instant};
+use tonic_health::ServingStatus;
 
 use crate::{
-    house::{House, NOON, said, write_config},
-    observed::{get, metric, page},
+    house::{House, said, write_config},
+    observed::{get, metric, page, status, until_status},
     process::Process,
     redis::{Cluster, MASTER, Redis as Server, Sentinel},
 };
@@ -208,8 +207,12 @@ async fn a_question_that_had_no_time_says_nothing_about_the_server() {
     let server = Server::start();
     let lines = Lines::used(single(&server)).await;
     server.pause();
-    for _ in 0..20 {
-        assert_eq!(lines.put_in("key", Duration::from_millis(1)).await, Err(Away::TimedOut));
+    let began = Instant::now();
+    for _ in 0..6 {
+        let answer = lines.put_in("key", Duration::from_millis(1)).await;
+        // On a machine that stood still the keeper may have found out by itself meanwhile.
+        let found = answer == Err(Away::Unconnected) && began.elapsed() > Duration::from_secs(1);
+        assert!(found || answer == Err(Away::TimedOut), "{answer:?}");
     }
     server.resume();
 }
@@ -399,8 +402,10 @@ async fn certificates_are_asked_for_and_shown() {
     let lines = Lines::used(to(&strict, ca(&ours), shown.clone())).await;
     lines.puts("key").await;
     for place in [to(&strict, ca(&ours), None), to(&strict, ca(&theirs), shown), single(&strict)] {
+        let turned_away = || strict.log().matches("Error accepting a client connection").count();
+        let before = turned_away();
         let refused = Lines::to(place);
-        tried(&strict, 3).await;
+        until(|| turned_away() >= before + 3).await;
         assert!(!refused.redis.is_there());
         assert_eq!(refused.life(), 0);
     }
@@ -483,9 +488,12 @@ async fn a_gateway_serves_without_its_redis_and_finds_it_when_it_comes() {
     house.settle(1, Rider::Healthy).await;
     let phone = house.phone(1);
     assert_eq!(said(&house.tap(house.fresh(&phone)).await), "ALLOW HEALTH_OK");
-    assert_eq!(get(&house, "/readyz").await.0, 200, "ready all the same");
+    let (code, ready) = get(&house, "/readyz").await;
+    assert!(code == 200 && ready.ends_with("redis: down\n"), "ready all the same: {ready}");
+    assert_eq!(status(&house, "dependency/redis").await, Ok(ServingStatus::NotServing));
     server.restart();
     until_up(&house, 1).await;
+    until_status(&house, "dependency/redis", ServingStatus::Serving).await;
     assert_eq!(said(&house.tap(house.fresh(&phone)).await), "ALLOW HEALTH_OK");
     server.kill();
     until_up(&house, 0).await;
@@ -525,128 +533,13 @@ async fn the_log_says_once_that_it_is_away_and_why_and_once_that_it_is_back() {
     let (_, log) = process.terminate();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("Redis")).collect();
     let [lost, back, shut] = &lines[..] else { panic!("{lines:#?}") };
-    assert!(lost.contains("WARN") && lost.contains("Redis is away") && lost.contains("why="), "{lost}");
+    assert!(lost.contains("WARN") && lost.contains("Redis is away"), "{lost}");
+    assert!(lost.contains("nobody listens there"), "{lost}");
     assert!(back.contains("INFO") && back.contains("Redis is used again"), "{back}");
-    assert!(shut.contains("Redis is away") && shut.contains("the connection broke"), "{shut}");
+    assert!(shut.contains("Redis is away") && shut.contains("it does not take user and password"), "{shut}");
     assert!(!log.contains("secret") && !log.contains("gate "), "{log}");
 }
 
-fn write_trust(folder: &Path) {
+pub fn write_trust(folder: &Path) {
     Trust::new(&mut rand_chacha::ChaCha20Rng::seed_from_u64(1)).unwrap().write(folder).unwrap();
-}
-
-/// The settings of a configuration with this `[redis]`, in a folder with these files.
-fn settings(folder: &Path, redis: &str, insecure_dev: bool) -> Result<Settings, String> {
-    let config = format!("[authority]\nendpoint = \"http://127.0.0.1:1\"\n[redis]\n{redis}\n");
-    let path = folder.join("ridegate.toml");
-    fs::write(&path, config).unwrap();
-    let file = ConfigFile::load(&path).map_err(|error| error.to_string())?;
-    Settings::new(file, NOON.parse().unwrap(), insecure_dev).map_err(|error| error.to_string())
-}
-
-#[test]
-fn nonsense_about_redis_is_refused_and_no_password_is_repeated() {
-    let folder = tempfile::tempdir().unwrap();
-    let pki = Pki::create(&folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
-    for name in ["one", "two"] {
-        pki.stranger(name, &["urn:ridegate:operator:gateway"]).unwrap();
-    }
-    fs::write(folder.path().join("empty"), "\n").unwrap();
-    fs::write(folder.path().join("password"), "hush\n").unwrap();
-    let refused = |redis: &str, key: &str, why: &str| {
-        let error = settings(folder.path(), redis, true).unwrap_err();
-        assert!(error.contains(&format!("redis.{key}: ")) && error.contains(why), "{redis}: {error}");
-        assert!(!error.contains("hush"), "{error}");
-    };
-    let node = "nodes = [\"redis://127.0.0.1:1\"]\n";
-    let secure = "nodes = [\"rediss://127.0.0.1:1\"]\n";
-    for url in ["redis://:hush@h:1", "redis://u:hush@h:1", "rediss://u:hush@h:1"] {
-        refused(&format!("nodes = [\"{url}\"]"), "nodes", "name a password_file");
-    }
-    refused("nodes = [\"redis://u@h:1\"]", "nodes", "name it as user");
-    for url in
-        ["h:1", "http://h:1", "redis+unix:///hush", "redis://h", "redis://h:1/2", "redis://h:1?a=hush", ""]
-    {
-        refused(&format!("nodes = [\"{url}\"]"), "nodes", "must be redis://host:port");
-    }
-    refused("nodes = [\"redis://h:1\", \"rediss://h:2\"]", "nodes", "all");
-    refused(&format!("{node}cluster = true\nsentinel = \"m\""), "sentinel", "cluster");
-    refused(&format!("{node}sentinel = \"\""), "sentinel", "name");
-    refused(&format!("{node}user = \"u\""), "user", "password file");
-    refused(&format!("{node}password_file = \"none\""), "password_file", "cannot be read");
-    refused(&format!("{node}password_file = \"empty\""), "password_file", "must hold a password");
-    refused(
-        &format!("{node}sentinel_password_file = \"password\""),
-        "sentinel_password_file",
-        "needs sentinel",
-    );
-    refused(&format!("{node}sentinel_user = \"u\""), "sentinel_user", "needs sentinel");
-    refused(&format!("{node}sentinel = \"m\"\nsentinel_user = \"u\""), "sentinel_user", "password file");
-    refused(&format!("{node}ca = \"pki/ca.pem\""), "ca", "rediss://");
-    refused(
-        &format!("{node}certificate = \"pki/one.pem\"\nkey = \"pki/one.key\""),
-        "certificate",
-        "rediss://",
-    );
-    refused(&format!("{secure}ca = \"none\""), "ca", "cannot be read");
-    refused(&format!("{secure}ca = \"password\""), "ca", "");
-    refused(&format!("{secure}certificate = \"pki/one.pem\""), "certificate", "needs its key");
-    refused(&format!("{secure}key = \"pki/one.key\""), "key", "needs its certificate");
-    refused(&format!("{secure}certificate = \"pki/one.pem\"\nkey = \"pki/two.key\""), "key", "go together");
-    let keys = [
-        "sentinel = \"m\"",
-        "cluster = true",
-        "user = \"u\"",
-        "password_file = \"password\"",
-        "sentinel_user = \"u\"",
-        "sentinel_password_file = \"password\"",
-        "ca = \"pki/ca.pem\"",
-        "certificate = \"pki/one.pem\"",
-        "key = \"pki/one.key\"",
-        "timeout = \"30ms\"",
-    ];
-    for key in keys {
-        refused(key, key.split(' ').next().unwrap(), "needs nodes");
-    }
-
-    let taken = |redis: &str| settings(folder.path(), redis, true).unwrap();
-    taken("");
-    taken("nodes = [\"redis://elsewhere:1\"]");
-    taken(&format!("{node}user = \"u\"\npassword_file = \"password\"\ntimeout = \"30ms\""));
-    let with_certificates = taken(&format!(
-        "{secure}ca = \"pki/ca.pem\"\ncertificate = \"pki/one.pem\"\nkey = \"pki/one.key\"\nsentinel = \"m\""
-    ));
-    let ends: Vec<_> = with_certificates.ends().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(ends, ["redis_ca", "redis_client"]);
-    assert!(!format!("{with_certificates:?}").contains("hush"));
-}
-
-#[test]
-fn what_passes_to_redis_crosses_no_network_in_the_clear() {
-    let house = tempfile::tempdir().unwrap();
-    let folder = house.path();
-    let pki = Pki::create(&folder.join("pki"), SignedDuration::from_hours(24)).unwrap();
-    pki.server(&["localhost".into()]).unwrap();
-    write_trust(folder);
-    let profiles: Vec<_> = fs::read_dir(folder.join("profiles")).unwrap().flatten().collect();
-    for profile in profiles {
-        let text = fs::read_to_string(profile.path()).unwrap().replace("test = true", "test = false");
-        fs::write(profile.path(), text).unwrap();
-    }
-    let trust = folder.join("mot-trust.toml");
-    fs::write(&trust, fs::read_to_string(&trust).unwrap().replace("test = true", "test = false")).unwrap();
-    let rest = "[tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\nclient_ca = \"pki/ca.pem\"\n\
-                [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"";
-    let with = |nodes: &str| settings(folder, &format!("nodes = [{nodes}]\n{rest}"), false);
-    for far in [
-        "\"redis://redis.example:6379\"",
-        "\"redis://10.0.0.1:6379\"",
-        "\"redis://127.0.0.1:1\", \"redis://h:1\"",
-    ] {
-        let error = with(far).unwrap_err();
-        assert!(error.contains("redis.nodes: must be rediss://"), "{error}");
-    }
-    for fine in ["\"redis://localhost:1\"", "\"redis://[::1]:1\"", "\"rediss://redis.example:6379\""] {
-        with(fine).unwrap();
-    }
 }

@@ -15,7 +15,7 @@ use super::{
     cluster::Cluster,
     line::{Connection, Line, Question},
     place::{Address, Form, PATIENCE, Place},
-    sentinel,
+    sentinel::{self, Sentinels},
 };
 
 /// From one attempt to the next.
@@ -45,23 +45,27 @@ pub(super) enum Whose {
 pub(super) async fn keep(redis: &Redis, line: &Line, whose: &Whose) {
     let mut was_there = None;
     let mut pause = AGAIN;
+    let mut sentinels = Sentinels::default();
     loop {
-        let why = match connect(redis, line, whose).await {
+        let why = match connect(redis, line, whose, &mut sentinels).await {
             Ok((connection, node)) => {
                 let began = Instant::now();
                 line.set(Some(Arc::clone(&connection)));
                 redis.life.send_modify(|life| *life += 1);
                 redis.tell();
                 say_back(whose, was_there.replace(true));
-                let why = watch(redis, &connection, &node, whose).await;
+                let why = watch(redis, &connection, &node, whose, &mut sentinels).await;
                 line.set(None);
-                pause = if began.elapsed() < SHORT { (pause * 2).min(LONGEST_PAUSE) } else { AGAIN };
-                why
+                redis.tell();
+                let is_short = began.elapsed() < SHORT;
+                pause = if is_short { (pause * 2).min(LONGEST_PAUSE) } else { AGAIN };
+                // One that was lost: the attempt to have another says why, unless that can be had at once.
+                (why != Cause::Lost).then_some(why)
             }
-            Err(why) => why,
+            Err(why) => Some(why),
         };
-        redis.tell();
-        if was_there.replace(false) != Some(false) {
+        if let Some(why) = why.filter(|_| was_there != Some(false)) {
+            was_there = Some(false);
             say_away(whose, why);
         }
         sleep(pause).await;
@@ -73,9 +77,10 @@ async fn connect(
     redis: &Redis,
     line: &Line,
     whose: &Whose,
+    sentinels: &mut Sentinels,
 ) -> Result<(Arc<Connection>, ConnectionInfo), Cause> {
     let mut why = Cause::NoMaster;
-    for node in whose.candidates(&redis.place).await? {
+    for node in whose.candidates(&redis.place, sentinels).await? {
         match connect_to(&redis.place, line, &node, whose).await {
             Ok(connection) => return Ok((Arc::new(connection), node)),
             Err(cause) => why = cause,
@@ -101,7 +106,13 @@ async fn connect_to(
 }
 
 /// Ends when the connection is of no use any more.
-async fn watch(redis: &Redis, connection: &Connection, node: &ConnectionInfo, whose: &Whose) -> Cause {
+async fn watch(
+    redis: &Redis,
+    connection: &Connection,
+    node: &ConnectionInfo,
+    whose: &Whose,
+    sentinels: &mut Sentinels,
+) -> Cause {
     let looks = async {
         let mut looks = 0_u32;
         loop {
@@ -110,7 +121,9 @@ async fn watch(redis: &Redis, connection: &Connection, node: &ConnectionInfo, wh
                 return cause;
             }
             looks = looks.wrapping_add(1);
-            if looks.is_multiple_of(SENTINELS_EVERY) && whose.is_elsewhere(&redis.place, node).await {
+            if looks.is_multiple_of(SENTINELS_EVERY)
+                && whose.is_elsewhere(&redis.place, node, sentinels).await
+            {
                 return Cause::Replica;
             }
         }
@@ -140,19 +153,24 @@ async fn probe(connection: &Connection, whose: &Whose, cap: Duration) -> Result<
 }
 
 impl Whose {
-    async fn candidates(&self, place: &Place) -> Result<Vec<ConnectionInfo>, Cause> {
+    async fn candidates(
+        &self,
+        place: &Place,
+        sentinels: &mut Sentinels,
+    ) -> Result<Vec<ConnectionInfo>, Cause> {
         match (self, &place.form) {
             (Self::Node(address, _), _) => Ok(place.at(address).into_iter().collect()),
-            (Self::Master, Form::Sentinel(master)) => Ok(vec![sentinel::ask(place, master).await?]),
+            (Self::Master, Form::Sentinel(master)) => sentinels.masters(place, master).await,
             (Self::Master, _) => Ok(place.nodes.clone()),
         }
     }
 
     /// Whether the Sentinels name another master now. While they do not answer the one that is known is kept.
-    async fn is_elsewhere(&self, place: &Place, node: &ConnectionInfo) -> bool {
+    async fn is_elsewhere(&self, place: &Place, node: &ConnectionInfo, sentinels: &mut Sentinels) -> bool {
         match (self, &place.form) {
             (Self::Master, Form::Sentinel(master)) => {
-                sentinel::ask(place, master).await.is_ok_and(|now| now.addr() != node.addr())
+                let now = sentinels.masters(place, master).await;
+                now.is_ok_and(|now| now.first().is_some_and(|now| now.addr() != node.addr()))
             }
             _ => false,
         }
