@@ -151,7 +151,8 @@ pub(crate) async fn purge(purge: &Purge) -> ExitCode {
 
 async fn delete(Purge { whose }: &Purge) -> Result<String, Stop> {
     let (Whose::Person { common, .. } | Whose::Partner { common, .. } | Whose::Everything { common }) = whose;
-    let (registry, keys) = open(&common.registry).await?;
+    let upkeep = upkeep(&common.registry)?;
+    let (registry, keys) = upkeep.open().await.map_err(anyhow::Error::from)?;
     let scope = scope(whose, &keys)?;
     let found = registry.would_purge(&scope).await.context("the registry was not read")?;
     if !common.yes {
@@ -167,7 +168,15 @@ async fn delete(Purge { whose }: &Purge) -> Result<String, Stop> {
             "{scope}: {purged}. Links came while it was deleted: run it again"
         )));
     }
-    Ok(format!("{scope}: {purged}. The record has an entry of it"))
+    let shared = match upkeep.sweep(&keys).await {
+        None => String::new(),
+        Some(Ok(swept)) => format!(" What replicas share in Redis was deleted: {swept} entries."),
+        Some(Err(away)) => {
+            let why = "what replicas share in Redis was not deleted; it is not believed, and gone by itself in an hour";
+            return Err(Stop::Failed(anyhow::anyhow!("{scope}: {purged}, but {why}: {away}. Run it again")));
+        }
+    };
+    Ok(format!("{scope}: {purged}.{shared} The record has an entry of it"))
 }
 
 fn scope(whose: &Whose, keys: &Keyring) -> Result<Scope, Stop> {

@@ -20,6 +20,7 @@ use crate::{
     errands::{COMPANY, MANY_TAPS, of_media, tap_of, yikatong},
     house::{GATE, House, ISSUER, PARTNER, digits, identified, medium, request, said, subject, wait_until},
     observed::{counted_to_at, metric_at},
+    process::{ridegate, text},
     redis::{Cluster, MASTER, Redis, Sentinel},
     replicas::Replica,
 };
@@ -401,4 +402,39 @@ fn dumped(redis: &Redis) -> Vec<u8> {
 
 fn contains(dump: &[u8], secret: &[u8]) -> bool {
     dump.windows(secret.len()).any(|window| window == secret)
+}
+
+/// What is purged is purged in Redis as well; codes that were used stay used.
+#[tokio::test]
+async fn a_purge_deletes_what_replicas_share() {
+    let cluster = Cluster::start();
+    let fleet = Fleet::of(2, &format!("nodes = {:?}\ncluster = true\n", cluster.urls()), "").await;
+    let house = &fleet.house;
+    let mut codes = Vec::new();
+    for account in 1..=6 {
+        house.settle(account, Rider::Healthy).await;
+        let code = house.fresh(&house.phone(account));
+        assert_eq!(
+            said(&fleet.check(0, GATE, request(&account.to_string(), code.clone())).await),
+            LET_THROUGH
+        );
+        codes.push(code);
+    }
+    fleet.asked_to(0, "redis", "put", 6).await;
+    fleet.asked_to(0, "redis", "settle", 6).await;
+    let accounts = || cluster.scan().iter().filter(|key| key.ends_with(":a")).count();
+    assert_eq!(accounts(), 6);
+    let config = house.folder.path().join("ridegate.toml");
+    let purge = tokio::task::spawn_blocking(move || {
+        let mut purge = ridegate();
+        purge.args(["purge", "everything", "--insecure-dev", "--yes", "--config"]).arg(config);
+        purge.output().unwrap()
+    });
+    let done = purge.await.unwrap();
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).contains("in Redis was deleted: 6 entries"), "{}", text(&done.stdout));
+    assert_eq!(accounts(), 0);
+    for code in codes {
+        assert_eq!(said(&fleet.check(1, &gate(9), request("again", code)).await), REPLAYED);
+    }
 }

@@ -338,6 +338,12 @@ impl Cluster {
         (0..self.servers.len()).map(key_of).collect()
     }
 
+    /// Every key that there is.
+    pub fn scan(&self) -> Vec<String> {
+        let of = |server: &Redis| server.cli(&["--scan"]).lines().map(str::to_owned).collect::<Vec<_>>();
+        self.servers.iter().flat_map(of).collect()
+    }
+
     /// Gives a slot, with what is in it, to another server.
     pub fn move_slot(&self, slot: u16, to: usize) {
         let from = self.begin_to_move_slot(slot, to);

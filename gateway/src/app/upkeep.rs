@@ -1,18 +1,29 @@
 //! What operators do to the registry, with no gateway needed and beside those that run.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 use super::{StartError, settings};
 use crate::{
-    backends::registry::{Location, Registry},
+    backends::{
+        redis::{Away, Place, Redis, shared::Shared},
+        registry::{Location, Registry},
+    },
     config::{ConfigError, ConfigFile},
+    health::Health,
     keyring::{KeyId, Keyring},
+    metrics::Metrics,
 };
+
+/// Longest wait for Redis to be there.
+const REDIS: Duration = Duration::from_secs(5);
 
 /// The registry that a configuration names.
 #[derive(Debug)]
 pub struct Upkeep {
     location: Location,
+    redis: Option<Place>,
     key_file: std::path::PathBuf,
 }
 
@@ -20,7 +31,8 @@ impl Upkeep {
     /// Reads where it is.
     pub fn of(file: &ConfigFile, insecure_dev: bool) -> Result<Self, ConfigError> {
         let location = settings::registry(file, insecure_dev)?.for_upkeep();
-        Ok(Self { location, key_file: file.config.registry.key_file.clone() })
+        let redis = super::redis::redis(file, insecure_dev)?.map(|stated| stated.place);
+        Ok(Self { location, redis, key_file: file.config.registry.key_file.clone() })
     }
 
     /// Makes the schema, or brings it up to date; tells from which version, 0 if there was none.
@@ -39,6 +51,19 @@ impl Upkeep {
         let registry = registry.map_err(|source| self.failed(source))?;
         registry.check().await.map_err(|source| self.failed(source))?;
         Ok((registry, keys))
+    }
+
+    /// Deletes what replicas share of accounts in Redis; tells how many entries. `None` where they share nothing.
+    pub async fn sweep(&self, keys: &Arc<Keyring>) -> Option<Result<u64, Away>> {
+        let health = Health::new(false);
+        let redis = Redis::new(self.redis.clone()?, Metrics::default().upstream("redis"), health.clone());
+        let keeper = tokio::spawn(Arc::clone(&redis).keep());
+        let mut state = health.follow();
+        let there = timeout(REDIS, state.wait_for(|state| state.redis == Some(true))).await.is_ok();
+        let shared = Shared::new(redis, Arc::clone(keys), REDIS);
+        let swept = if there { shared.sweep().await } else { Err(Away::Unconnected) };
+        keeper.abort();
+        Some(swept)
     }
 
     /// Adds a key to the key file, or makes it; tells the key's number. Nothing is written under it yet.

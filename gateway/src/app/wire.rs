@@ -165,6 +165,7 @@ impl Settings {
             registry: Arc::clone(registry),
             links: Arc::clone(&links),
             desk: Arc::clone(&desk),
+            fleet: fleet.clone(),
             every: store.follow.get(),
             asked: metrics.upstream("registry"),
             health: health.clone(),

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    backends::registry::{Changed, Head, OpenError, Registry, RegistryError},
+    backends::{
+        redis::shared::Shared,
+        registry::{Changed, Head, OpenError, Registry, RegistryError},
+    },
     health::Health,
     metrics::UpstreamMetrics,
     resolve::{desk::Desk, links::Links},
@@ -24,6 +27,8 @@ pub struct Coherence {
     pub links: Arc<Links>,
     /// Remembers facts: what nobody is linked to any more is not kept.
     pub desk: Arc<Desk>,
+    /// What the fleet shares.
+    pub fleet: Option<Arc<Shared>>,
     /// How often the log is looked at.
     pub every: Duration,
     /// Times it.
@@ -77,7 +82,7 @@ impl Coherence {
                 Some(before) if before < head => self.hear(before, head).await?,
                 // From as far back as the log goes, so that what others have left in Redis counts from the start.
                 None => self.start(self.registry.tail().await?),
-                Some(_) => self.forget_all(head),
+                Some(_) => self.another_log(head),
             });
         }
         // What ended was heard of, whatever is missing here.
@@ -111,6 +116,20 @@ impl Coherence {
         self.links.forget_all();
         self.desk.forget_all();
         from
+    }
+
+    /// What others left in Redis was true of a registry that is no more.
+    fn another_log(&self, head: i64) -> i64 {
+        if let Some(fleet) = self.fleet.clone() {
+            tokio::spawn(async move {
+                if fleet.sweep().await.is_err() {
+                    tracing::warn!(
+                        "another registry was found, and what replicas share of the old could not be deleted"
+                    );
+                }
+            });
+        }
+        self.forget_all(head)
     }
 
     fn start(&self, from: i64) -> i64 {
@@ -164,6 +183,7 @@ mod tests {
             registry: here,
             links: Arc::clone(&links),
             desk: Arc::new(Desk::new(Clock::system(), freshness, 10)),
+            fleet: None,
             every: Duration::from_millis(100),
             asked: metrics.upstream("registry"),
             health: Health::new(false),

@@ -66,6 +66,11 @@ impl Cluster {
         Err(Away::Refused)
     }
 
+    /// To every node that has slots; `None` for one that is away.
+    pub(super) fn connections(&self) -> Vec<Option<Arc<Connection>>> {
+        self.map.load().nodes().iter().map(|node| node.line.used()).collect()
+    }
+
     /// Some node can be asked.
     pub(super) fn is_there(&self) -> bool {
         self.map.load().nodes().iter().any(|node| node.line.used().is_some())

@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use redis::{
-    Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
+    Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 use tokio::{sync::watch, time::timeout};
@@ -129,6 +129,13 @@ impl Connection {
         both.cmd("ASKING").ignore().add_command(command);
         let answers = line.req_packed_commands(&both, 1, 1).await?;
         answers.into_iter().next_back().unwrap_or(Value::Nil).extract_error()
+    }
+
+    /// Sends several commands. An answer that says no makes all of it a failure.
+    pub(super) async fn send_all(&self, commands: &Pipeline) -> RedisResult<()> {
+        let mut line = self.line.clone();
+        let answers = line.req_packed_commands(commands, 0, commands.len()).await?;
+        answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
     }
 
     /// Ends when nobody asks over it any more.

@@ -13,6 +13,7 @@ mod script;
 mod sentinel;
 pub mod shared;
 mod slots;
+mod sweep;
 #[cfg(test)]
 mod tests;
 

@@ -280,6 +280,13 @@ impl Shared {
         });
     }
 
+    /// Deletes what is known of every account, and what partners have said of codes; tells how many of both. Claims stay:
+    /// a code that was used is used.
+    pub async fn sweep(&self) -> Result<u64, Away> {
+        let accounts = self.redis.sweep(&format!("{}:*:a", self.prefix)).await?;
+        Ok(accounts + self.redis.sweep(&format!("{}:r:*", self.prefix)).await?)
+    }
+
     /// Does what nobody waits for, if there is room for it and somebody to tell.
     fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
         if self.redis.is_there()
