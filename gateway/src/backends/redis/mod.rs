@@ -5,9 +5,11 @@
 
 mod connection;
 mod place;
+mod quota;
 mod script;
 
 pub use place::{Access, Form, Place};
+pub use quota::{Answer, Ask, Bank};
 pub use script::Script;
 
 use std::{sync::Arc, time::Duration};
