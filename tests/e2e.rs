@@ -50,6 +50,8 @@ mod digits;
 mod facts;
 #[path = "e2e/failures.rs"]
 mod failures;
+#[path = "e2e/fleet_quotas.rs"]
+mod fleet_quotas;
 #[path = "e2e/foreign.rs"]
 mod foreign;
 #[path = "e2e/front_door.rs"]
