@@ -52,7 +52,7 @@ impl Replica {
             Fleet::new(Bank::new(redis, &Keyring::new(&[secret; 32])), metrics.quotas())
         });
         let partners = Partners::shipped().unwrap();
-        let partner = Arc::clone(partners.iter().next().unwrap());
+        let partner = Arc::new(partners.iter().next().unwrap().clone());
         let rates = DefaultRates { codes: rate, calls: rate };
         let quotas = Arc::new(Quotas::new(&partners, rates, fleet.as_deref(), metrics));
         if let Some(fleet) = fleet {

@@ -73,14 +73,14 @@ impl Replica {
             Fleet::new(Bank::new(shared, &Keyring::new(&[7; 32])), metrics.quotas())
         });
         let partners = Partners::shipped().unwrap();
-        let partner = partners.iter().find(|profile| profile.id.as_str() == PARTNER).unwrap().clone();
+        let partner = Arc::clone(partners.get(&PartnerId::new(PARTNER).unwrap()).unwrap());
         let rates = DefaultRates { codes: rate, calls: rate };
         let quotas = Arc::new(Quotas::new(&partners, rates, fleet.as_deref(), metrics));
         if let Some(fleet) = fleet {
             let quotas = Arc::clone(&quotas);
             beside.spawn(fleet.keep(move || quotas.budgets()));
         }
-        Self { quotas, partner: partner.clone(), _beside: beside }
+        Self { quotas, partner, _beside: beside }
     }
 
     /// Four of them, who know each other.
@@ -120,12 +120,12 @@ impl Came {
 }
 
 /// So many codes a second, in these shares, until told to stop. As on a verdict's way: nobody waits for anything.
-async fn flood(replicas: &[Replica], per_second: f64, shares: [f64; 4], stop: Arc<AtomicBool>) -> Came {
+async fn flood(replicas: &[Replica], per_second: f64, shares: [f64; 4], stop: &Arc<AtomicBool>) -> Came {
     let mut floods = JoinSet::new();
     let began = Instant::now();
     for (index, (replica, share)) in replicas.iter().zip(shares).enumerate() {
         let (quotas, partner, stop) =
-            (Arc::clone(&replica.quotas), Arc::clone(&replica.partner), Arc::clone(&stop));
+            (Arc::clone(&replica.quotas), Arc::clone(&replica.partner), Arc::clone(stop));
         floods.spawn(async move {
             let one = NonZeroU32::new(1_000_000).unwrap();
             let taps = Rate { per_second: one, burst: one };
@@ -167,7 +167,7 @@ async fn flood_for(replicas: &[Replica], time: Duration, per_second: f64, shares
             stop.store(true, Relaxed);
         }
     });
-    let came = flood(replicas, per_second, shares, stop).await;
+    let came = flood(replicas, per_second, shares, &stop).await;
     ends.await.unwrap();
     came
 }
@@ -202,7 +202,7 @@ async fn while_redis_is_away_each_has_its_share_and_no_more() {
     let stop = Arc::new(AtomicBool::new(false));
     let all = tokio::spawn({
         let (replicas, stop) = (Arc::clone(&replicas), Arc::clone(&stop));
-        async move { flood(&replicas, 8000.0, EVEN, stop).await }
+        async move { flood(&replicas, 8000.0, EVEN, &stop).await }
     });
     sleep(Duration::from_secs(1)).await;
     redis.kill();

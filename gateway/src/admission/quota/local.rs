@@ -10,7 +10,7 @@ use std::{
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
-    middleware::StateInformationMiddleware,
+    middleware::{StateInformationMiddleware, StateSnapshot},
     state::{InMemoryState, NotKeyed},
 };
 use tokio::time::Instant;
@@ -70,7 +70,7 @@ impl Local {
     /// Spends one token, or tells when there is one.
     pub(super) fn spend(&self) -> Result<(), Duration> {
         let checked = self.limiter.check();
-        let left = checked.as_ref().map_or(0, |left| left.remaining_burst_capacity());
+        let left = checked.as_ref().map_or(0, StateSnapshot::remaining_burst_capacity);
         self.left.store(left, Relaxed);
         self.admitted.fetch_add(checked.is_ok().into(), Relaxed);
         self.at.store(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);

@@ -52,9 +52,12 @@ impl Connection {
         arguments: &[&[u8]],
     ) -> RedisResult<Value> {
         let mut line = self.line.clone();
-        let answer = match line.req_packed_command(&script.by_name(keys, arguments)).await {
+        // What the server refuses comes as a value.
+        let by_name = line.req_packed_command(&script.by_name(keys, arguments)).await;
+        let answer = match by_name.and_then(Value::extract_error) {
             Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-                line.req_packed_command(&script.in_full(keys, arguments)).await
+                let in_full = line.req_packed_command(&script.in_full(keys, arguments)).await;
+                in_full.and_then(Value::extract_error)
             }
             answer => answer,
         };
