@@ -52,6 +52,8 @@ mod facts;
 mod failures;
 #[path = "e2e/fleet.rs"]
 mod fleet;
+#[path = "e2e/fleet_quotas.rs"]
+mod fleet_quotas;
 #[path = "e2e/foreign.rs"]
 mod foreign;
 #[path = "e2e/front_door.rs"]

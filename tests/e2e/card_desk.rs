@@ -368,4 +368,11 @@ impl PartnerService for Desk {
     ) -> Result<Response<proto::ConfirmDelegatedLinkResponse>, Status> {
         Err(Status::unimplemented(""))
     }
+
+    async fn get_quota(
+        &self,
+        _: Request<proto::GetQuotaRequest>,
+    ) -> Result<Response<proto::GetQuotaResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use ridegate_proto::partner::v1::{GetQuotaRequest, partner_service_client::PartnerServiceClient};
 use ridegate_sim::riders::Rider;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::house::{House, request, said};
+use crate::house::{House, as_partner, request, said};
 
 #[tokio::test]
 async fn calls_over_quota_are_told_when_to_come_again() {
@@ -29,6 +30,32 @@ async fn calls_over_quota_are_told_when_to_come_again() {
         ["3", "0", "1"]
     );
     assert!(!house.is_linked("beijing-bus", 1).await.unwrap(), "another partner's quota is its own");
+}
+
+/// Without Redis a gateway counts alone, and says so.
+#[tokio::test]
+async fn a_partner_is_told_how_its_budgets_stand() {
+    let house = House::with(
+        "[quota]\ncalls_per_second = 1\ncalls_burst = 50\ncodes_per_second = 1\ncodes_burst = 9\n",
+    )
+    .await;
+    let mut client = PartnerServiceClient::new(house.channel.clone());
+    let mut told = async || {
+        let told = client.get_quota(as_partner("yikatong", GetQuotaRequest {})).await.unwrap().into_inner();
+        assert!(!told.whole_fleet && told.replicas == 1, "{told:?}");
+        (told.codes.unwrap(), told.calls.unwrap())
+    };
+    let (codes, calls) = told().await;
+    assert_eq!((codes.per_second, codes.burst, codes.remaining), (1, 9, 9));
+    assert_eq!((calls.per_second, calls.burst), (1, 50));
+    assert!(calls.remaining < 50, "it counts as a call");
+    house.tap(house.fresh(&house.phone(1))).await;
+    let (codes, _) = told().await;
+    assert!(codes.remaining <= 9, "a code was shown, and perhaps came in again");
+    for _ in 0..100 {
+        house.tap(house.fresh(&house.phone(1))).await;
+    }
+    assert!(told().await.0.remaining < 9, "a hundred codes");
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn every_role_against_every_call() {
     let house = House::guarded("").await;
     let nobody = house.channel_of_nobody();
     let calls = calls();
-    assert_eq!(calls.len(), 17, "every call that is served, and no other");
+    assert_eq!(calls.len(), 18, "every call that is served, and no other");
     let health = async |channel: Channel| {
         came_to(HealthClient::new(channel).check(HealthCheckRequest::default()).await.map(drop))
     };

@@ -9,12 +9,12 @@ use super::{Running, Settings, StartError, onboard::Onboarded, upkeep::keys};
 use crate::{
     admission::{
         cards::{CardLimits, CardTaps},
-        quota::{DefaultRates, Quotas},
+        quota::{DefaultRates, Fleet, Quotas},
         rate::Rate,
     },
     backends::{
         authority::Authority,
-        redis::{Redis, shared::Shared},
+        redis::{Bank, Redis, shared::Shared},
         registry::{Kept, Registry},
     },
     claim::Claims,
@@ -85,7 +85,13 @@ impl Settings {
         if let Some(redis) = &redis {
             beside.spawn(Arc::clone(redis).keep());
         }
-        let roster = self.roster(&keys, &metrics);
+        let bank = redis.as_ref().map(|redis| Bank::new(Arc::clone(redis), &keys));
+        let fleet = bank.map(|bank| Fleet::new(bank, metrics.quotas()));
+        let roster = self.roster(&keys, fleet.as_deref(), &metrics);
+        if let Some(fleet) = fleet {
+            let roster = Arc::clone(&roster);
+            beside.spawn(fleet.keep(move || roster.load().quotas.budgets()));
+        }
         if let Some(follower) = self.follower.take() {
             let every = self.config.partners.reload.get();
             beside.spawn(follower.follow(every, Arc::clone(&roster), Arc::clone(&metrics)));
@@ -122,13 +128,13 @@ impl Settings {
     }
 
     /// The partners it has read, each with its budgets and its reader.
-    fn roster(&mut self, keys: &Arc<Keyring>, metrics: &Arc<Metrics>) -> InForce {
+    fn roster(&mut self, keys: &Arc<Keyring>, fleet: Option<&Fleet>, metrics: &Arc<Metrics>) -> InForce {
         let Onboarded { partners, resolvers, .. } = std::mem::take(&mut self.onboarded);
         let readings = self.config.memory.readings.get();
         let longest = self.config.verdict.budget.get();
         let memory = reading::Memory::new(readings, longest, Arc::clone(keys), Arc::clone(metrics));
         let roster = Roster {
-            quotas: Quotas::new(&partners, rates(&self.config.quota), Arc::clone(metrics)),
+            quotas: Quotas::new(&partners, rates(&self.config.quota), fleet, Arc::clone(metrics)),
             readers: Readers::new(resolvers, Arc::new(memory)),
             partners,
         };

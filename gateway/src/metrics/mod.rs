@@ -5,7 +5,8 @@ mod labels;
 mod parts;
 
 pub use parts::{
-    CacheMetrics, DoorMetrics, ResolverMetrics, RosterMetrics, TicketMetrics, TlsMetrics, UpstreamMetrics,
+    CacheMetrics, DoorMetrics, QuotaMetrics, ResolverMetrics, RosterMetrics, TicketMetrics, TlsMetrics,
+    UpstreamMetrics,
 };
 
 use std::{sync::Mutex, time::Duration};
@@ -46,6 +47,7 @@ pub struct Metrics {
     stage_seconds: Timed<StageName>,
     claims: Family<Outcome, Counter>,
     quota: Family<Budget, Counter>,
+    quotas: QuotaMetrics,
     many_cards: Counter,
     caches: Family<CacheLookup, Counter>,
     upstream_seconds: Timed<Upstreamed>,
@@ -79,6 +81,7 @@ impl Metrics {
             stage_seconds: Family::new_with_constructor(|| Histogram::new(STAGE_SECONDS)),
             claims: Family::default(),
             quota: Family::default(),
+            quotas: QuotaMetrics::default(),
             many_cards: Counter::default(),
             caches: Family::default(),
             upstream_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
@@ -122,6 +125,7 @@ impl Metrics {
         for outcome in ["passed", "refused", "left"] {
             drop(self.inspections.get_or_create(&Outcome { outcome }));
         }
+        self.quotas.begin();
         self.door.begin();
         self.tls.begin();
         self.roster.begin();
@@ -184,6 +188,7 @@ impl Metrics {
             self.rpc_seconds.clone(),
         );
         registry.register("dependency_up", "1 while it answers", self.dependencies.clone());
+        self.quotas.register(&mut registry);
         self.door.register(&mut registry);
         self.tls.register(&mut registry);
         self.roster.register(&mut registry);
@@ -284,6 +289,11 @@ impl Metrics {
     /// This partner is asked no more.
     pub fn resolver_gone(&self, partner: &PartnerId) {
         self.resolver_asked.remove(&OfPartner { partner: Some(partner.clone()).into() });
+    }
+
+    /// For partners' budgets.
+    pub fn quotas(&self) -> QuotaMetrics {
+        self.quotas.clone()
     }
 
     /// For the door.

@@ -179,6 +179,33 @@ impl TicketMetrics {
     }
 }
 
+/// Tells how partners' budgets are counted.
+#[derive(Debug, Clone, Default)]
+pub struct QuotaMetrics {
+    replicas: Gauge,
+    leased: Gauge,
+}
+
+impl QuotaMetrics {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("quota_replicas", "Replicas that share partners' budgets", self.replicas.clone());
+        registry.register(
+            "quota_leased",
+            "1 while partners' budgets are the whole fleet's, 0 while this replica counts alone",
+            self.leased.clone(),
+        );
+    }
+
+    pub(super) fn begin(&self) {
+        self.counted(1, false);
+    }
+
+    pub(crate) fn counted(&self, replicas: u32, leased: bool) {
+        self.replicas.set(replicas.into());
+        self.leased.set(leased.into());
+    }
+}
+
 /// Counts changes of partners.
 #[derive(Debug, Clone, Default)]
 pub struct RosterMetrics {

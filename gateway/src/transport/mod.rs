@@ -57,6 +57,7 @@ const SERVICES: [Service; 6] = [
             "StartDelegatedLink",
             "ResendDelegatedCode",
             "ConfirmDelegatedLink",
+            "GetQuota",
         ],
     ),
     (TICKET_SERVICE, Who::Ticketing, &["CheckSale", "ReportSold", "ReportUsed"]),

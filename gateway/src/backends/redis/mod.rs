@@ -8,6 +8,7 @@ mod cluster;
 mod keeper;
 mod line;
 mod place;
+mod quota;
 mod records;
 mod script;
 mod sentinel;
@@ -18,6 +19,7 @@ mod sweep;
 mod tests;
 
 pub use place::{Access, Form, Place};
+pub use quota::{Answer, Ask, Bank};
 pub use script::Script;
 
 use std::{sync::Arc, time::Duration};

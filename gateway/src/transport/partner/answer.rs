@@ -3,12 +3,13 @@
 use ridegate_adapters::CardKind;
 use ridegate_proto::partner::v1::{
     self as proto, BatchCount, BatchProgress, ConfirmDelegatedLinkResponse, ConfirmationResult,
-    DelegationResult, LinkResult, LinkRiderResponse, MediumKind, RefusedRow, ReissueResult,
-    ResendDelegatedCodeResponse, StartDelegatedLinkResponse,
+    DelegationResult, GetQuotaResponse, LinkResult, LinkRiderResponse, MediumKind, QuotaBudget, RefusedRow,
+    ReissueResult, ResendDelegatedCodeResponse, StartDelegatedLinkResponse,
 };
 use tonic::Status;
 
 use crate::{
+    admission::{quota::Stand, rate::Rate},
     domain::{
         batch,
         link::{LinkOutcome, LinkRecord, Reissued},
@@ -130,6 +131,20 @@ pub(super) fn confirmed(confirmed: Confirmed) -> Result<ConfirmDelegatedLinkResp
     };
     response.result = result.into();
     Ok(response)
+}
+
+pub(super) fn quota(stand: Stand) -> GetQuotaResponse {
+    let budget = |(rate, remaining): (Rate, u32)| QuotaBudget {
+        per_second: rate.per_second.get(),
+        burst: rate.burst.get(),
+        remaining,
+    };
+    GetQuotaResponse {
+        codes: Some(budget(stand.codes)),
+        calls: Some(budget(stand.calls)),
+        whole_fleet: stand.whole_fleet,
+        replicas: stand.replicas,
+    }
 }
 
 #[cfg(test)]

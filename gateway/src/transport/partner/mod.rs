@@ -10,10 +10,10 @@ use ridegate_adapters::{Medium, Profile};
 use ridegate_proto::partner::v1::{
     self as proto, BatchLinkRequest, BatchLinkResponse, ConfirmDelegatedLinkRequest,
     ConfirmDelegatedLinkResponse, DelegationResult, GetBatchRequest, GetBatchResponse, GetLinkRequest,
-    GetLinkResponse, LinkResult, LinkRiderRequest, LinkRiderResponse, ReportLostRequest, ReportLostResponse,
-    ReportReissuedRequest, ReportReissuedResponse, ReportReturnedRequest, ReportReturnedResponse,
-    ResendDelegatedCodeRequest, ResendDelegatedCodeResponse, StartDelegatedLinkRequest,
-    StartDelegatedLinkResponse, UnlinkRiderRequest, UnlinkRiderResponse,
+    GetLinkResponse, GetQuotaRequest, GetQuotaResponse, LinkResult, LinkRiderRequest, LinkRiderResponse,
+    ReportLostRequest, ReportLostResponse, ReportReissuedRequest, ReportReissuedResponse,
+    ReportReturnedRequest, ReportReturnedResponse, ResendDelegatedCodeRequest, ResendDelegatedCodeResponse,
+    StartDelegatedLinkRequest, StartDelegatedLinkResponse, UnlinkRiderRequest, UnlinkRiderResponse,
     partner_service_server::PartnerService,
 };
 use tonic::{Request, Response, Status, Streaming};
@@ -38,19 +38,32 @@ pub struct PartnerApi {
 
 impl PartnerApi {
     /// The partner that calls, if it is one and has not called too often.
-    fn admit<T>(&self, request: &Request<T>) -> Result<Arc<Profile>, Status> {
-        let roster = self.roster.load();
-        let profile = identity::partner(request, &roster.partners)?;
-        let admitted = roster.quotas.call(&profile.id);
-        admitted.map_err(|over| status::over_quota(profile.id.as_str(), over))?;
-        Ok(Arc::clone(profile))
+    fn admit<T>(
+        &self,
+        request: &Request<T>,
+    ) -> impl Future<Output = Result<Arc<Profile>, Status>> + Send + use<T> {
+        // One roster for all of the call, and nothing of the request while it waits.
+        let roster = self.roster.load_full();
+        let profile = identity::partner(request, &roster.partners).map(Arc::clone);
+        async move {
+            let profile = profile?;
+            let admitted = roster.quotas.call(&profile.id).await;
+            admitted.map_err(|over| status::over_quota(profile.id.as_str(), over))?;
+            Ok(profile)
+        }
     }
 
     /// The card company that calls.
-    fn admit_company<T>(&self, request: &Request<T>) -> Result<Arc<Profile>, Status> {
-        let profile = self.admit(request)?;
-        let issues = profile.cards.iter().any(|cards| cards.issues);
-        if issues { Ok(profile) } else { Err(status::not_a_card_company()) }
+    fn admit_company<T>(
+        &self,
+        request: &Request<T>,
+    ) -> impl Future<Output = Result<Arc<Profile>, Status>> + Send + use<T> {
+        let admitted = self.admit(request);
+        async move {
+            let profile = admitted.await?;
+            let issues = profile.cards.iter().any(|cards| cards.issues);
+            if issues { Ok(profile) } else { Err(status::not_a_card_company()) }
+        }
     }
 }
 
@@ -72,7 +85,7 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<LinkRiderRequest>,
     ) -> Result<Response<LinkRiderResponse>, Status> {
-        let profile = self.admit(&request)?;
+        let profile = self.admit(&request).await?;
         let read = read::link(request.into_inner(), &profile, self.linking.clock.now());
         let (request, version_needed) = read.map_err(refused)?;
         if let Some(version) = version_needed {
@@ -91,14 +104,14 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<UnlinkRiderRequest>,
     ) -> Result<Response<UnlinkRiderResponse>, Status> {
-        let profile = self.admit(&request)?;
+        let profile = self.admit(&request).await?;
         let medium = read::one_medium(request.into_inner().medium, &profile, "medium").map_err(refused)?;
         let unlinked = self.linking.unlink(&profile.id, &medium).await.map_err(failed)?;
         Ok(Response::new(UnlinkRiderResponse { unlinked }))
     }
 
     async fn get_link(&self, request: Request<GetLinkRequest>) -> Result<Response<GetLinkResponse>, Status> {
-        let profile = self.admit(&request)?;
+        let profile = self.admit(&request).await?;
         let medium = read::one_medium(request.into_inner().medium, &profile, "medium").map_err(refused)?;
         let link = self.linking.get(&profile.id, &medium).await.map_err(failed)?;
         Ok(Response::new(GetLinkResponse { link: link.map(answer::link_message) }))
@@ -108,7 +121,7 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<Streaming<BatchLinkRequest>>,
     ) -> Result<Response<BatchLinkResponse>, Status> {
-        let profile = self.admit_company(&request)?;
+        let profile = self.admit_company(&request).await?;
         let leaving = request.extensions().get::<Peer>().map(|peer| peer.leaving.clone()).unwrap_or_default();
         let (linking, messages) = (&self.linking, request.into_inner());
         let stream = Stream { linking, profile: &profile, messages, leaving };
@@ -119,7 +132,7 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<GetBatchRequest>,
     ) -> Result<Response<GetBatchResponse>, Status> {
-        let profile = self.admit_company(&request)?;
+        let profile = self.admit_company(&request).await?;
         let GetBatchRequest { batch_id, from_row } = request.into_inner();
         let id = read::batch_id(batch_id, "batch_id").map_err(refused)?;
         let found = self.linking.batch_progress(&profile.id, &id, from_row).await.map_err(failed)?;
@@ -135,7 +148,7 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<ReportLostRequest>,
     ) -> Result<Response<ReportLostResponse>, Status> {
-        let profile = self.admit_company(&request)?;
+        let profile = self.admit_company(&request).await?;
         let card = own(request.into_inner().medium, &profile, "medium", Which::Concession)?;
         let unlinked = self.linking.report_lost(&profile.id, &card).await.map_err(failed)?;
         Ok(Response::new(ReportLostResponse { unlinked }))
@@ -145,7 +158,7 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<ReportReissuedRequest>,
     ) -> Result<Response<ReportReissuedResponse>, Status> {
-        let profile = self.admit_company(&request)?;
+        let profile = self.admit_company(&request).await?;
         let ReportReissuedRequest { lost, reissued } = request.into_inner();
         let lost = own(lost, &profile, "lost", Which::Concession)?;
         let reissued = own(reissued, &profile, "reissued", Which::Concession)?;
@@ -160,7 +173,7 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<ReportReturnedRequest>,
     ) -> Result<Response<ReportReturnedResponse>, Status> {
-        let profile = self.admit_company(&request)?;
+        let profile = self.admit_company(&request).await?;
         let card = own(request.into_inner().medium, &profile, "medium", Which::Any)?;
         let unlinked = self.linking.report_returned(&profile.id, &card).await.map_err(failed)?;
         Ok(Response::new(ReportReturnedResponse { unlinked }))
@@ -170,7 +183,7 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<StartDelegatedLinkRequest>,
     ) -> Result<Response<StartDelegatedLinkResponse>, Status> {
-        let profile = self.admit(&request)?;
+        let profile = self.admit(&request).await?;
         let read = read::delegation(request.into_inner(), &profile, self.linking.clock.now());
         let (request, version_needed) = read.map_err(refused)?;
         if let Some(version) = version_needed {
@@ -186,7 +199,7 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<ResendDelegatedCodeRequest>,
     ) -> Result<Response<ResendDelegatedCodeResponse>, Status> {
-        let profile = self.admit(&request)?;
+        let profile = self.admit(&request).await?;
         let id = request.into_inner().delegation_id;
         let resent = self.linking.resend_delegated(&profile.id, &id).await.map_err(failed)?;
         answer::resent(resent).map(Response::new)
@@ -196,11 +209,21 @@ impl PartnerService for PartnerApi {
         &self,
         request: Request<ConfirmDelegatedLinkRequest>,
     ) -> Result<Response<ConfirmDelegatedLinkResponse>, Status> {
-        let profile = self.admit(&request)?;
+        let profile = self.admit(&request).await?;
         let ConfirmDelegatedLinkRequest { delegation_id, code } = request.into_inner();
         let digits = read::digits(&code).map_err(refused)?;
         let confirmed = self.linking.confirm_delegated(&profile.id, &delegation_id, digits).await;
         answer::confirmed(confirmed.map_err(failed)?).map(Response::new)
+    }
+
+    async fn get_quota(
+        &self,
+        request: Request<GetQuotaRequest>,
+    ) -> Result<Response<GetQuotaResponse>, Status> {
+        let profile = self.admit(&request).await?;
+        // None where the partner has left the roster just now.
+        let stand = self.roster.load().quotas.stand(&profile.id).ok_or_else(status::unknown_partner)?;
+        Ok(Response::new(answer::quota(stand)))
     }
 }
 

@@ -1,16 +1,28 @@
 //! How often a partner may come, so that a flood on one costs the others nothing.
+//!
+//! Where replicas share Redis a partner's budgets are the whole fleet's: each replica has some of them in hand (`lease`),
+//! and asks for more in the background ([`Fleet`]). While Redis is away, and where there is none, each counts alone
+//! (`local`).
+
+mod budget;
+mod fleet;
+mod lease;
+mod local;
+
+pub use budget::Named;
+pub use fleet::Fleet;
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
-    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter,
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
 };
 use ridegate_adapters::{
-    CodeError, IssuerMemory, Medium, Opened, PartnerId, Partners, Profile, QuotaProfile, Recognised,
-    UnixSeconds,
+    CodeError, IssuerMemory, Medium, Opened, PartnerId, Partners, Profile, Recognised, UnixSeconds,
 };
 
+use self::budget::{Budget, Standing};
 use super::{cards::Tapped, identity::Validator, rate::Rate};
 use crate::metrics::Metrics;
 
@@ -26,17 +38,29 @@ pub struct DefaultRates {
 /// Every partner's budgets.
 #[derive(Debug)]
 pub struct Quotas {
-    partners: HashMap<PartnerId, Arc<Budgets>>,
+    partners: HashMap<PartnerId, Budgets>,
     defaults: DefaultRates,
+    standing: Arc<Standing>,
     metrics: Arc<Metrics>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Budgets {
-    codes: DefaultDirectRateLimiter,
-    codes_rate: Rate,
-    calls: DefaultDirectRateLimiter,
-    calls_rate: Rate,
+    codes: Arc<Budget>,
+    calls: Arc<Budget>,
+}
+
+/// How a partner's budgets stand. What is left is an estimate: it is of a moment ago, and of many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    /// Codes on the verdict path.
+    pub codes: (Rate, u32),
+    /// Calls of the partner's own.
+    pub calls: (Rate, u32),
+    /// They are the whole fleet's; else this replica counts alone.
+    pub whole_fleet: bool,
+    /// Replicas that share them: with `whole_fleet` those alive now; else this one has one of so many shares.
+    pub replicas: u32,
 }
 
 /// A call that came too soon.
@@ -79,20 +103,51 @@ impl AdmittedCard {
 }
 
 impl Quotas {
-    /// Budgets for every partner: its profile's, and where that is silent the defaults.
-    pub fn new(partners: &Partners, defaults: DefaultRates, metrics: Arc<Metrics>) -> Self {
-        Self { partners: HashMap::new(), defaults, metrics }.renewed(partners)
+    /// Budgets for every partner: its profile's, and where that is silent the defaults. This process's, or the fleet's.
+    pub fn new(
+        partners: &Partners,
+        defaults: DefaultRates,
+        fleet: Option<&Fleet>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let standing = fleet.map_or_else(|| Standing::new(false), |fleet| Arc::clone(&fleet.standing));
+        Self { partners: HashMap::new(), defaults, standing, metrics }.renewed(partners)
     }
 
     /// Budgets for other partners. Who had the same before has what is left of them.
     #[must_use]
     pub fn renewed(&self, partners: &Partners) -> Self {
         let budgets = partners.iter().map(|profile| {
-            let fresh = Budgets::new(profile.quota, self.defaults);
-            let before = self.partners.get(&profile.id).filter(|before| before.rates() == fresh.rates());
-            (profile.id.clone(), before.cloned().unwrap_or_else(|| Arc::new(fresh)))
+            let (own, before) = (profile.quota, self.partners.get(&profile.id));
+            let budget = |rate, before: Option<&Arc<Budget>>| match before {
+                Some(before) if before.rate == rate => Arc::clone(before),
+                before => {
+                    let fresh = Budget::new(rate, &self.standing);
+                    before.inspect(|before| fresh.take_over(before));
+                    Arc::new(fresh)
+                }
+            };
+            let codes = Rate::of(own.codes_per_second, own.codes_burst, self.defaults.codes);
+            let calls = Rate::of(own.calls_per_second, own.calls_burst, self.defaults.calls);
+            let codes = budget(codes, before.map(|before| &before.codes));
+            let calls = budget(calls, before.map(|before| &before.calls));
+            (profile.id.clone(), Budgets { codes, calls })
         });
-        Self { partners: budgets.collect(), defaults: self.defaults, metrics: Arc::clone(&self.metrics) }
+        Self {
+            partners: budgets.collect(),
+            defaults: self.defaults,
+            standing: Arc::clone(&self.standing),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// Every budget, for [`Fleet::keep`].
+    pub fn budgets(&self) -> Vec<Named> {
+        let named = |(partner, Budgets { codes, calls }): (&PartnerId, &Budgets)| {
+            [("codes", codes), ("calls", calls)]
+                .map(|(what, budget)| Named { name: format!("{partner}:{what}"), budget: Arc::clone(budget) })
+        };
+        self.partners.iter().flat_map(named).collect()
     }
 
     /// Spends one code of the partner's budget. A code of nobody's costs no signature, so it needs no budget.
@@ -108,32 +163,28 @@ impl Quotas {
     fn spend(&self, partner: Option<&Profile>) -> bool {
         let partner = partner.map(|profile| &profile.id);
         let budgets = partner.and_then(|partner| self.partners.get(partner));
-        let admitted = budgets.is_none_or(|budgets| budgets.codes.check().is_ok());
+        let admitted = budgets.is_none_or(|budgets| budgets.codes.spend().is_ok());
         self.metrics.quota(partner, "codes", admitted);
         admitted
     }
 
-    /// Spends one call of the partner's budget.
-    pub fn call(&self, partner: &PartnerId) -> Result<(), OverQuota> {
+    /// Spends one call of the partner's budget. May wait a little for the fleet's answer: nobody stands at a gate.
+    pub async fn call(&self, partner: &PartnerId) -> Result<(), OverQuota> {
         let Some(budgets) = self.partners.get(partner) else { return Ok(()) };
-        let checked = budgets.calls.check();
-        self.metrics.quota(Some(partner), "calls", checked.is_ok());
-        checked.map_err(|not_until| OverQuota {
-            retry_after: not_until.wait_time_from(DefaultClock::default().now()),
-            limit: budgets.calls_rate.burst.get(),
+        let spent = budgets.calls.spend_in_time().await;
+        self.metrics.quota(Some(partner), "calls", spent.is_ok());
+        spent.map_err(|retry_after| OverQuota { retry_after, limit: budgets.calls.rate.burst.get() })
+    }
+
+    /// How a partner's budgets stand; `None` if it has none.
+    pub fn stand(&self, partner: &PartnerId) -> Option<Stand> {
+        let Budgets { codes, calls } = self.partners.get(partner)?;
+        Some(Stand {
+            codes: (codes.rate, codes.left()),
+            calls: (calls.rate, calls.left()),
+            whole_fleet: self.standing.is_leased(),
+            replicas: self.standing.replicas(),
         })
-    }
-}
-
-impl Budgets {
-    fn new(own: QuotaProfile, defaults: DefaultRates) -> Self {
-        let codes = Rate::of(own.codes_per_second, own.codes_burst, defaults.codes);
-        let calls = Rate::of(own.calls_per_second, own.calls_burst, defaults.calls);
-        Self { codes: codes.limiter(), codes_rate: codes, calls: calls.limiter(), calls_rate: calls }
-    }
-
-    const fn rates(&self) -> [Rate; 2] {
-        [self.codes_rate, self.calls_rate]
     }
 }
 
@@ -181,18 +232,31 @@ mod tests {
         assert!(over.limit == 3 && over.retry_after > Duration::ZERO);
     }
 
-    #[test]
-    fn a_change_of_partners_gives_nobody_a_new_budget_whose_rates_are_the_same() {
+    #[tokio::test]
+    async fn a_change_of_partners_gives_nobody_a_new_budget_whose_rates_are_the_same() {
         let one = NonZeroU32::MIN;
         let rate = Rate { per_second: one, burst: one };
         let defaults = DefaultRates { codes: rate, calls: rate };
-        let quotas = Quotas::new(&partners(1), defaults, Arc::default());
+        let quotas = Quotas::new(&partners(1), defaults, None, Arc::default());
         let [a, b] = ["a", "b"].map(|id| PartnerId::new(id).unwrap());
-        let left = |quotas: &Quotas, of: &PartnerId| (0..5).filter(|_| quotas.call(of).is_ok()).count();
-        assert_eq!((left(&quotas, &a), left(&quotas, &b)), (2, 1));
+        let left = async |quotas: &Quotas, of: &PartnerId| {
+            let mut left = 0;
+            while quotas.call(of).await.is_ok() {
+                left += 1;
+            }
+            left
+        };
+        assert_eq!(quotas.stand(&a).unwrap().calls.1, 2);
+        assert_eq!((left(&quotas, &a).await, left(&quotas, &b).await), (2, 1));
+        let stand = quotas.stand(&a).unwrap();
+        assert_eq!((stand.calls.1, stand.codes.1, stand.whole_fleet, stand.replicas), (0, 1, false, 1));
         let same = quotas.renewed(&partners(1));
-        assert_eq!((left(&same, &a), left(&same, &b)), (0, 0));
+        assert_eq!((left(&same, &a).await, left(&same, &b).await), (0, 0));
         let other = same.renewed(&partners(3));
-        assert_eq!((left(&other, &a), left(&other, &b)), (2, 0), "another rate is another budget");
+        assert_eq!(
+            (left(&other, &a).await, left(&other, &b).await),
+            (2, 0),
+            "another rate is another budget"
+        );
     }
 }

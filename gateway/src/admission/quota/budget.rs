@@ -1,0 +1,172 @@
+//! One budget of one partner: leased from the fleet's while Redis answers, else counted here.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+use super::{
+    lease::{Lease, ROUND},
+    local::Local,
+};
+use crate::{
+    admission::rate::Rate,
+    backends::redis::{Answer, Ask},
+};
+
+/// The longest that a partner's own call waits for an answer of Redis, when there is nothing in hand and there may be some
+/// to be had. Verdicts never wait.
+const PATIENCE: Duration = Duration::from_millis(25);
+
+/// How budgets are counted at this moment: the same for all of them.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// By the fleet: in leases.
+    leased: AtomicBool,
+    /// Replicas last known alive; 1 if none was ever heard of.
+    replicas: AtomicU32,
+    /// There is a fleet to lease from.
+    shared: bool,
+    /// A hand is low.
+    pub(super) low: Notify,
+    /// There was a round.
+    answered: Notify,
+}
+
+impl Standing {
+    pub(super) fn new(shared: bool) -> Arc<Self> {
+        Arc::new(Self {
+            leased: AtomicBool::new(false),
+            replicas: AtomicU32::new(1),
+            shared,
+            low: Notify::new(),
+            answered: Notify::new(),
+        })
+    }
+
+    pub(super) fn is_leased(&self) -> bool {
+        self.leased.load(Relaxed)
+    }
+
+    pub(super) fn replicas(&self) -> u32 {
+        self.replicas.load(Relaxed)
+    }
+
+    /// There was a round, among so many. Tells whether there was none before.
+    pub(super) fn answered(&self, replicas: u32) -> bool {
+        self.replicas.store(replicas.max(1), Relaxed);
+        let is_new = !self.leased.swap(true, Relaxed);
+        self.answered.notify_waiters();
+        is_new
+    }
+
+    /// There are no rounds any more. Tells whether there were.
+    pub(super) fn away(&self) -> bool {
+        let was_leased = self.leased.swap(false, Relaxed);
+        self.answered.notify_waiters();
+        was_leased
+    }
+}
+
+/// A budget, and what the fleet calls it.
+#[derive(Debug)]
+pub struct Named {
+    pub(super) name: String,
+    pub(super) budget: Arc<Budget>,
+}
+
+/// One budget.
+#[derive(Debug)]
+pub(super) struct Budget {
+    pub(super) rate: Rate,
+    local: ArcSwap<Local>,
+    lease: Lease,
+    standing: Arc<Standing>,
+}
+
+impl Budget {
+    pub(super) fn new(rate: Rate, standing: &Arc<Standing>) -> Self {
+        let local = Local::full(rate, standing.replicas());
+        let lease = Lease::new(rate, Instant::now());
+        Self { rate, local: ArcSwap::from_pointee(local), lease, standing: Arc::clone(standing) }
+    }
+
+    /// What this partner's budget was at another rate. What is in hand of it stays.
+    pub(super) fn take_over(&self, before: &Self) {
+        self.lease.take_over(&before.lease, Instant::now());
+        self.standing.low.notify_one();
+    }
+
+    /// Spends one, or tells when to come again, about. Waits for nothing.
+    pub(super) fn spend(&self) -> Result<(), Duration> {
+        if !self.standing.shared {
+            return self.local.load().spend();
+        }
+        self.lease.want();
+        self.take()
+    }
+
+    /// The same for who has time: waits for a round if there may be some to be had.
+    pub(super) async fn spend_in_time(&self) -> Result<(), Duration> {
+        let mut spent = self.spend();
+        let waiting = async {
+            while spent.is_err() && self.standing.is_leased() && self.lease.may_have_more() {
+                let answered = self.standing.answered.notified();
+                tokio::pin!(answered);
+                answered.as_mut().enable();
+                self.standing.low.notify_one();
+                answered.await;
+                spent = self.take();
+            }
+        };
+        let _too_long = timeout(PATIENCE, waiting).await;
+        spent
+    }
+
+    fn take(&self) -> Result<(), Duration> {
+        if !self.standing.is_leased() {
+            return self.local.load().spend();
+        }
+        let took = self.lease.take(Instant::now());
+        if took.low {
+            self.standing.low.notify_one();
+        }
+        if took.taken {
+            Ok(())
+        } else {
+            Err((Duration::from_secs(1) / self.rate.per_second.get()).max(ROUND))
+        }
+    }
+
+    /// How many are left, about.
+    pub(super) fn left(&self) -> u32 {
+        let left = if self.standing.is_leased() { self.lease.left() } else { self.local.load().left() };
+        left.min(self.rate.burst.get())
+    }
+
+    pub(super) fn ask(&self, now: Instant) -> Ask {
+        let alone = (!self.standing.is_leased()).then(|| self.local.load().owes());
+        self.lease.ask(now, alone)
+    }
+
+    pub(super) fn settle(&self, said: &Ask, answer: Answer, now: Instant) -> Duration {
+        self.lease.settle(said, answer, now)
+    }
+
+    /// From now on this replica counts alone: its share, beginning with what it has in hand and what has come in since Redis
+    /// answered last.
+    pub(super) fn leave(&self, now: Instant) {
+        let replicas = self.standing.replicas();
+        let (in_hand, come_in) = self.lease.leave(replicas, now);
+        self.local.store(Arc::new(Local::with(self.rate, replicas, in_hand, come_in)));
+    }
+}
