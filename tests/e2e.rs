@@ -22,6 +22,8 @@ mod redis;
 mod app_versions;
 #[path = "e2e/architecture.rs"]
 mod architecture;
+#[path = "e2e/asking.rs"]
+mod asking;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 #[path = "e2e/batch_failures.rs"]
@@ -96,6 +98,8 @@ mod resolvers;
 mod restarts;
 #[path = "e2e/roles.rs"]
 mod roles;
+#[path = "e2e/shared_readings.rs"]
+mod shared_readings;
 #[path = "e2e/stream.rs"]
 mod stream;
 #[path = "e2e/tickets.rs"]

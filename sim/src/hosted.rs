@@ -30,6 +30,10 @@ pub enum Mood {
     Stalled,
     /// Answers every question with an error.
     Failing,
+    /// Answers every question at once with `UNAVAILABLE`.
+    Unavailable,
+    /// Answers the next question so, and is well.
+    Hiccup,
     /// Answers against its contract.
     Confused,
 }
@@ -107,9 +111,15 @@ impl Hosted {
 
     /// Waits or fails as its mood is; `true` if it is confused.
     pub(crate) async fn temper(&self) -> Result<bool, Status> {
-        let mut mood = self.mood.subscribe();
-        match mood.wait_for(|mood| *mood != Mood::Stalled).await.as_deref() {
+        let mut changes = self.mood.subscribe();
+        let mood = changes.wait_for(|mood| *mood != Mood::Stalled).await.map(|mood| *mood);
+        match mood {
             Ok(Mood::Failing) | Err(_) => Err(Status::internal("failing")),
+            Ok(Mood::Unavailable) => Err(Status::unavailable("unavailable")),
+            Ok(Mood::Hiccup) => {
+                self.feel(Mood::Well);
+                Err(Status::unavailable("hiccup"))
+            }
             Ok(Mood::Confused) => Ok(true),
             Ok(Mood::Well | Mood::Stalled) => Ok(false),
         }

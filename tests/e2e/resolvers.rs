@@ -18,11 +18,11 @@ use crate::{
 
 const OTHER_GATE: &str = "urn:ridegate:validator:bjsubway:gate-2";
 /// Every partner that is asked, and one more rider than the last.
-const ASKED: [&str; 4] = ["unionpay", "cmb", "yitongxing", "shanghai-metro"];
+pub const ASKED: [&str; 4] = ["unionpay", "cmb", "yitongxing", "shanghai-metro"];
 /// So wide that a busy machine changes no answer.
-const WIDE: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
+pub const WIDE: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
 
-fn account(number: u64) -> String {
+pub fn account(number: u64) -> String {
     format!("U{number:09}")
 }
 
@@ -31,7 +31,7 @@ fn medium(number: u64) -> Medium {
 }
 
 /// Links a rider's account with a partner, and makes the authority know them.
-async fn settle(house: &House, partner: &str, number: u64, rider: Rider) {
+pub async fn settle(house: &House, partner: &str, number: u64, rider: Rider) {
     if let Some(facts) = rider.facts(house.clock.now()) {
         house.authority.set(&subject(number), facts);
     }
@@ -43,6 +43,12 @@ async fn settle(house: &House, partner: &str, number: u64, rider: Rider) {
 /// A phone whose codes live for twenty minutes.
 fn phone(house: &House, partner: &str, number: u64) -> Phone {
     house.phone_of(partner, &account(number))
+}
+
+/// Codes of such a phone, each of a second of its own.
+pub fn fresh_codes(house: &House, partner: &str, number: u64) -> impl Iterator<Item = Vec<u8>> {
+    let (phone, now) = (phone(house, partner, number), house.now());
+    (0..1_000).map(move |second| phone.code(now - second).unwrap())
 }
 
 fn degraded(answer: &CheckResponse) -> Option<DegradedCause> {

@@ -5,8 +5,12 @@ use std::{fmt, time::Duration};
 use jiff::Timestamp;
 use ridegate_adapters::{OnlineCode, RideCode, UnixSeconds, masked};
 use ridegate_gateway::{
-    backends::code_resolver::{Answer, CodeResolver, ResolverSettings},
+    backends::{
+        code_resolver::{Answer, CodeResolver, ResolverSettings},
+        retry::Retries,
+    },
     domain::passage::Direction,
+    metrics::RetryMetrics,
 };
 use tokio::time::Instant;
 
@@ -31,7 +35,8 @@ pub(super) async fn ask(
     now: UnixSeconds,
 ) -> Result<Asked, Stop> {
     let settings = settings.ok_or_else(|| Stop::usage("--ask: the profile names no resolver"))?;
-    let (timeout, resolver) = (settings.timeout, CodeResolver::new(settings.endpoint));
+    let resolver = CodeResolver::new(settings.endpoint, Retries::new(RetryMetrics::default()));
+    let timeout = settings.timeout;
     let failed = |error| Stop::Failed(anyhow::anyhow!("the resolver was asked: {error}"));
     let first = resolver.resolve(payload.clone().into(), Direction::Entry, timeout + TO_CONNECT).await;
     first.map_err(failed)?;

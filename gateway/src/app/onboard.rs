@@ -136,11 +136,13 @@ impl Asked {
             .chain_update(profile.id.as_str())
             .chain_update(resolver.timeout.as_millis().to_be_bytes())
             .chain_update(resolver.concurrent_calls.get().to_be_bytes());
+        let whom = Sha256::new_with_prefix(upstream.whom).chain_update(profile.id.as_str());
         let settings = ResolverSettings {
             endpoint: upstream.endpoint,
             timeout: resolver.timeout.unsigned_abs(),
             calls: resolver.concurrent_calls.get().into(),
             fingerprint: fingerprint.finalize().into(),
+            whom: whom.finalize().into(),
         };
         Ok(Some(Self { settings, ends: ends.collect() }))
     }

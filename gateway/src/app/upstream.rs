@@ -27,6 +27,8 @@ pub(super) struct Upstream {
     pub(super) client_end: Option<Timestamp>,
     /// Of address and files.
     pub(super) fingerprint: [u8; 32],
+    /// Of the address and who certifies it.
+    pub(super) whom: [u8; 32],
 }
 
 /// The key at fault, and why.
@@ -40,8 +42,10 @@ impl Stated<'_> {
             ca_end: None,
             client_end: None,
             fingerprint: [0; 32],
+            whom: [0; 32],
         };
         let mut digest = Sha256::new_with_prefix(uri.to_string());
+        upstream.whom = digest.clone().finalize().into();
         if self.endpoint.is_secure() {
             self.secure(&mut upstream, &mut digest)?;
         } else {
@@ -66,6 +70,7 @@ impl Stated<'_> {
         let ca = self.ca.ok_or_else(|| ("ca", "must be given with an https:// endpoint".to_owned()))?;
         let pem = read("ca", ca, digest)?;
         upstream.ca_end = Some(end_of("ca", ca, &pem)?);
+        upstream.whom = digest.clone().finalize().into();
         let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
         match (self.certificate, self.key) {
             (Some(certificate), Some(key)) => {

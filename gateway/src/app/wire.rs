@@ -16,6 +16,7 @@ use crate::{
         authority::Authority,
         redis::{Bank, Redis, shared::Shared},
         registry::{Kept, Registry},
+        retry::Retries,
     },
     claim::Claims,
     config::Config,
@@ -87,7 +88,7 @@ impl Settings {
         }
         let bank = redis.as_ref().map(|redis| Bank::new(Arc::clone(redis), &keys));
         let fleet = bank.map(|bank| Fleet::new(bank, metrics.quotas()));
-        let roster = self.roster(&keys, fleet.as_deref(), &metrics);
+        let roster = self.roster(&keys, redis.as_ref(), fleet.as_deref(), &metrics);
         if let Some(fleet) = fleet {
             let roster = Arc::clone(&roster);
             beside.spawn(fleet.keep(move || roster.load().quotas.budgets()));
@@ -128,11 +129,20 @@ impl Settings {
     }
 
     /// The partners it has read, each with its budgets and its reader.
-    fn roster(&mut self, keys: &Arc<Keyring>, fleet: Option<&Fleet>, metrics: &Arc<Metrics>) -> InForce {
+    fn roster(
+        &mut self,
+        keys: &Arc<Keyring>,
+        redis: Option<&Arc<Redis>>,
+        fleet: Option<&Fleet>,
+        metrics: &Arc<Metrics>,
+    ) -> InForce {
         let Onboarded { partners, resolvers, .. } = std::mem::take(&mut self.onboarded);
         let readings = self.config.memory.readings.get();
         let longest = self.config.verdict.budget.get();
-        let memory = reading::Memory::new(readings, longest, Arc::clone(keys), Arc::clone(metrics));
+        let timeout = self.config.redis.timeout.get();
+        let shared =
+            redis.map(|redis| reading::Shared::new(Arc::clone(redis), timeout, Arc::clone(keys), metrics));
+        let memory = reading::Memory::new(readings, longest, Arc::clone(keys), shared, Arc::clone(metrics));
         let roster = Roster {
             quotas: Quotas::new(&partners, rates(&self.config.quota), fleet, Arc::clone(metrics)),
             readers: Readers::new(resolvers, Arc::new(memory)),
@@ -149,9 +159,12 @@ impl Settings {
     ) -> Result<Calls, ReflectionError> {
         let Parts { keys, registry, redis, inspections, roster, metrics } = parts;
         let Config { authority, verdict, memory, fleets, .. } = &self.config;
+        let calls = authority.concurrent_calls.get();
         let client = Authority::new(
             self.authority.endpoint.clone(),
             authority.exchange_timeout.get(),
+            calls,
+            Retries::new(metrics.retries("authority")),
             metrics.upstream("authority"),
         );
         let timeout = self.config.redis.timeout.get();
@@ -159,7 +172,6 @@ impl Settings {
         let fleet = redis.as_ref().map(shared);
         let desk = Arc::new(Desk::new(self.clock.clone(), self.freshness(), memory.facts.get()));
         let cap = authority.lookup_timeout.get();
-        let calls = authority.concurrent_calls.get();
         let lookups = Lookups::start(client.clone(), Arc::clone(&desk), calls, cap, metrics.cache("facts"));
         let lookups = Arc::new(lookups);
         let fleets = Arc::new(Fleets::from(fleets.clone()));

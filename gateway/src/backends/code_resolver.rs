@@ -14,7 +14,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::authority::connected;
+use super::{authority::connected, retry::Retries};
 use crate::domain::passage::Direction;
 
 /// The largest answer, in bytes. One that keeps the contract has less than 2 KiB.
@@ -31,11 +31,17 @@ pub struct ResolverSettings {
     pub calls: usize,
     /// Tells these settings, and the files they were made from, from others.
     pub fingerprint: [u8; 32],
+    /// Tells who is asked from others: the partner, where, and who certifies that. The same at every replica, whatever
+    /// certificate it shows.
+    pub whom: [u8; 32],
 }
 
 /// A client that connects by itself, and again.
 #[derive(Debug, Clone)]
-pub struct CodeResolver(CodeResolverClient<Channel>);
+pub struct CodeResolver {
+    client: CodeResolverClient<Channel>,
+    retries: Retries,
+}
 
 /// What a partner says of a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,21 +99,27 @@ impl ResolverError {
 
 impl CodeResolver {
     /// A client for this endpoint. Connects when first needed.
-    pub fn new(endpoint: Endpoint) -> Self {
-        Self(CodeResolverClient::new(connected(endpoint)).max_decoding_message_size(MAX_ANSWER))
+    pub fn new(endpoint: Endpoint, retries: Retries) -> Self {
+        let client = CodeResolverClient::new(connected(endpoint));
+        Self { client: client.max_decoding_message_size(MAX_ANSWER), retries }
     }
 
-    /// What the partner says of a code, within `cap`, which it is told as the call's deadline.
+    /// What the partner says of a code, within `cap`, which it is told as the call's deadline. What fails quickly and in
+    /// passing is asked once more: one question, and one answer, all the same.
     pub async fn resolve(
         &self,
         code: Bytes,
         direction: Direction,
         cap: Duration,
     ) -> Result<Answer, ResolverError> {
-        let mut request = Request::new(wire::ResolveRequest { code, direction: way(direction).into() });
-        request.set_timeout(cap);
-        let mut client = self.0.clone();
-        match timeout(cap, client.resolve(request)).await {
+        let ask = |left| {
+            let direction = way(direction).into();
+            let mut request = Request::new(wire::ResolveRequest { code: code.clone(), direction });
+            request.set_timeout(left);
+            let mut client = self.client.clone();
+            async move { client.resolve(request).await }
+        };
+        match timeout(cap, self.retries.insist(cap, ask)).await {
             Err(_) => Err(ResolverError::TimedOut),
             Ok(Ok(response)) => read(response.into_inner()),
             Ok(Err(status)) => refused(&status),

@@ -5,3 +5,4 @@ pub mod code_resolver;
 pub mod memory;
 pub mod redis;
 pub mod registry;
+pub mod retry;

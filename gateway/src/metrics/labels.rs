@@ -38,6 +38,7 @@ labels! {
     CacheLookup { cache: &'static str, outcome: &'static str }
     Upstreamed { upstream: &'static str, call: &'static str, outcome: &'static str }
     Asked { partner: Partner, outcome: &'static str }
+    Retried { upstream: Cow<'static, str>, outcome: &'static str }
     NotAsked { partner: Partner, cause: &'static str }
     OfPartner { partner: Partner }
     Rpc { service: &'static str, method: &'static str, code: &'static str }

@@ -3,11 +3,13 @@
 
 mod labels;
 mod parts;
+mod retries;
 
 pub use parts::{
     CacheMetrics, DoorMetrics, QuotaMetrics, ResolverMetrics, RosterMetrics, TicketMetrics, TlsMetrics,
     UpstreamMetrics,
 };
+pub use retries::RetryMetrics;
 
 use std::{sync::Mutex, time::Duration};
 
@@ -22,6 +24,7 @@ use self::labels::{
     Asked, Budget, CacheLookup, Call, Dependency, NotAsked, OfPartner, Outcome, Partner, Rpc, StageName,
     Upstreamed, Verdict,
 };
+use self::retries::AllRetries;
 use crate::{domain::verdict, stages::Stages};
 
 /// From a tenth of a millisecond to ten seconds: a verdict from memory takes less than one, its budget is 150 ms.
@@ -54,6 +57,7 @@ pub struct Metrics {
     resolver_seconds: Timed<Asked>,
     resolver_skipped: Family<NotAsked, Counter>,
     resolver_asked: Family<OfPartner, Gauge>,
+    retries: AllRetries,
     inspections: Family<Outcome, Counter>,
     rpcs: Family<Rpc, Counter>,
     rpc_seconds: Timed<Call>,
@@ -88,6 +92,7 @@ impl Metrics {
             resolver_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             resolver_skipped: Family::default(),
             resolver_asked: Family::default(),
+            retries: AllRetries::default(),
             inspections: Family::default(),
             rpcs: Family::default(),
             rpc_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
@@ -189,6 +194,7 @@ impl Metrics {
         );
         registry.register("dependency_up", "1 while it answers", self.dependencies.clone());
         self.quotas.register(&mut registry);
+        self.retries.register(&mut registry);
         self.door.register(&mut registry);
         self.tls.register(&mut registry);
         self.roster.register(&mut registry);
@@ -265,9 +271,14 @@ impl Metrics {
         UpstreamMetrics { upstream, seconds: self.upstream_seconds.clone() }
     }
 
+    /// For second tries of what asks behind the gateway.
+    pub fn retries(&self, upstream: &'static str) -> RetryMetrics {
+        self.retries.of(upstream)
+    }
+
     /// For what asks this partner to read its codes.
-    pub fn resolver(&self, partner: &PartnerId) -> ResolverMetrics {
-        let partner = Partner::from(Some(partner.clone()));
+    pub fn resolver(&self, id: &PartnerId) -> ResolverMetrics {
+        let partner = Partner::from(Some(id.clone()));
         let skipped = |cause| {
             let label = NotAsked { partner: partner.clone(), cause };
             self.resolver_skipped.get_or_create_owned(&label)
@@ -282,6 +293,7 @@ impl Metrics {
             breaker: skipped("breaker"),
             up,
             seconds: self.resolver_seconds.clone(),
+            retries: self.retries.of_resolver(id),
             partner,
         }
     }
@@ -289,6 +301,7 @@ impl Metrics {
     /// This partner is asked no more.
     pub fn resolver_gone(&self, partner: &PartnerId) {
         self.resolver_asked.remove(&OfPartner { partner: Some(partner.clone()).into() });
+        self.retries.resolver_gone(partner);
     }
 
     /// For partners' budgets.

@@ -13,7 +13,7 @@ use prometheus_client::{
 use tokio::time::Instant;
 
 use super::{
-    Timed,
+    RetryMetrics, Timed,
     labels::{Asked, Cause, Certificate, Outcome, Partner, Role, TicketCheck, Upstreamed},
 };
 use crate::domain::ticket::SaleVerdict;
@@ -66,6 +66,7 @@ pub struct ResolverMetrics {
     pub(super) busy: Counter,
     pub(super) breaker: Counter,
     pub(super) up: Gauge,
+    pub(super) retries: RetryMetrics,
 }
 
 impl ResolverMetrics {
@@ -83,6 +84,11 @@ impl ResolverMetrics {
     /// A code was not asked about: the partner does not answer.
     pub(crate) fn skipped(&self) {
         self.breaker.inc();
+    }
+
+    /// For second tries.
+    pub(crate) fn retries(&self) -> RetryMetrics {
+        self.retries.clone()
     }
 
     /// Whether the partner is asked, or only tried now and then.

@@ -3,19 +3,19 @@
 //! read before, so one that hangs costs the others nothing.
 
 mod breaker;
+mod memory;
+mod shared;
+
+pub use memory::Memory;
+pub use shared::Shared;
 
 use std::{
     collections::HashMap,
-    fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use prost::bytes::Bytes;
-use quick_cache::sync::Cache;
 use ridegate_adapters::{OnlineCode, PartnerId, Reading, RideCode, UnixSeconds};
 use tokio::{
     sync::Semaphore,
@@ -25,31 +25,18 @@ use tracing::{info, warn};
 
 use self::breaker::{Breaker, Change, Leave, Outcome};
 use crate::{
-    backends::code_resolver::{Answer, CodeResolver, Refusal, ResolverError, ResolverSettings},
+    backends::{
+        code_resolver::{Answer, CodeResolver, Refusal, ResolverError, ResolverSettings},
+        retry::Retries,
+    },
     budget::Budget,
     domain::{
         passage::Direction,
-        pseudonym::Pseudonym,
         verdict::{Degraded, Inspect, Refused},
     },
-    keyring::{Keyring, Use},
-    metrics::{CacheMetrics, Metrics, ResolverMetrics},
+    keyring::Use,
+    metrics::ResolverMetrics,
 };
-
-/// What was read before. It outlives a change of partners.
-pub struct Memory {
-    known: Cache<Pseudonym, Reading>,
-    /// Readings since those were last swept out whose code is over.
-    since_sweep: AtomicUsize,
-    /// The longest that any verdict may take.
-    longest: Duration,
-    keys: Arc<Keyring>,
-    served: CacheMetrics,
-    metrics: Arc<Metrics>,
-}
-
-/// Sweeping is worth it from so many readings on.
-const SWEEP_FROM: usize = 1024;
 
 /// Whoever reads each partner's codes.
 #[derive(Debug)]
@@ -68,6 +55,7 @@ struct Reader {
     breaker: Mutex<Breaker>,
     metrics: ResolverMetrics,
     fingerprint: [u8; 32],
+    whom: [u8; 32],
 }
 
 /// A code that was not read.
@@ -75,24 +63,6 @@ struct Reader {
 enum Unread {
     Refused(Refusal),
     Failed,
-}
-
-impl Memory {
-    /// Remembers what was read of up to so many codes. No verdict takes longer than `longest`.
-    pub fn new(capacity: usize, longest: Duration, keys: Arc<Keyring>, metrics: Arc<Metrics>) -> Self {
-        let (known, served) = (Cache::new(capacity), metrics.cache("readings"));
-        Self { known, since_sweep: AtomicUsize::new(0), longest, keys, served, metrics }
-    }
-
-    /// One more was read. What is over is forgotten each time that as many were read as are known: a constant share of
-    /// every reading.
-    fn grown(&self, now: UnixSeconds) {
-        let since = self.since_sweep.fetch_add(1, Relaxed);
-        if since >= SWEEP_FROM.max(self.known.len()) {
-            self.since_sweep.store(0, Relaxed);
-            self.known.retain(|_, reading| !reading.is_over(now));
-        }
-    }
 }
 
 impl Readers {
@@ -142,7 +112,7 @@ impl Readers {
         let Memory { known, keys, served, .. } = &*self.memory;
         // What another resolver has read counts no more when a partner has moved.
         let (payload, direction) = shown;
-        let name = keys.pseudonym(Use::Reading, &[&reader.fingerprint, &[direction as u8], payload]);
+        let name = keys.pseudonym(Use::Reading, &[&reader.whom, &[direction as u8], payload]);
         let until = Instant::now() + budget.capped(reader.timeout);
         // Whoever else asks about this code at this moment is waited for.
         let Ok(place) = timeout_at(until, known.get_value_or_guard_async(&name)).await else {
@@ -158,7 +128,13 @@ impl Readers {
             }
             Err(place) => {
                 served.miss();
-                let reading = reader.ask(shown, until).await?;
+                let reading = if let Some(reading) = self.memory.shared(&name, until, now).await {
+                    reading
+                } else {
+                    let reading = reader.ask(shown, until).await?;
+                    self.memory.share(name, &reading, now);
+                    reading
+                };
                 let _forgotten_meanwhile = place.insert(reading.clone());
                 self.memory.grown(now);
                 Ok(reading)
@@ -174,16 +150,17 @@ impl Reader {
         longest: Duration,
         metrics: ResolverMetrics,
     ) -> Self {
-        let ResolverSettings { endpoint, timeout, calls, fingerprint } = settings;
+        let ResolverSettings { endpoint, timeout, calls, fingerprint, whom } = settings;
         Self {
             partner,
-            resolver: CodeResolver::new(endpoint),
+            resolver: CodeResolver::new(endpoint, Retries::new(metrics.retries())),
             // What a verdict has no time for nobody is waited for, nor blamed for.
             timeout: timeout.min(longest),
             calls: Semaphore::new(calls),
             breaker: Mutex::default(),
             metrics,
             fingerprint,
+            whom,
         }
     }
 
@@ -283,11 +260,5 @@ impl From<Unread> for Refused {
             Unread::Refused(Refusal::Expired) => Inspect::CodeExpired.into(),
             Unread::Failed => Self { reason: Inspect::LookupFailed, degraded: Some(Degraded::Resolver) },
         }
-    }
-}
-
-impl fmt::Debug for Memory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Memory({})", self.known.len())
     }
 }

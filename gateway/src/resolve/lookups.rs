@@ -1,16 +1,16 @@
-//! Asking the authority: one look-up a subject however many wait for it, many subjects a call when it is busy, and
-//! never more calls at once than it was agreed.
+//! Asking the authority: one look-up a subject however many wait for it, many subjects a call when many come, and never
+//! more calls at once than it was agreed.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     backends::{
-        authority::{Authority, AuthorityError, MAX_BATCH},
+        authority::{Answers, Authority, AuthorityError, MAX_BATCH},
         redis::shared::SharedFacts,
     },
     domain::facts::Subject,
@@ -20,6 +20,8 @@ use crate::{
 
 /// Subjects that may wait for a call. More than the budget lets through would only be answered too late.
 const QUEUE: usize = 16_384;
+/// How long a look-up waits for others to go along, while calls are under way.
+const COMPANY: Duration = Duration::from_millis(1);
 
 /// Facts, from memory or from the authority.
 #[derive(Debug)]
@@ -27,6 +29,12 @@ pub struct Lookups {
     queue: mpsc::Sender<Subject>,
     desk: Arc<Desk>,
     served: CacheMetrics,
+}
+
+/// A subject that was taken up, and who is told of it.
+struct Waiting {
+    subject: Subject,
+    tell: watch::Sender<Option<Known>>,
 }
 
 impl Lookups {
@@ -85,8 +93,10 @@ impl Lookups {
     }
 }
 
-/// Sends subjects on their way. While calls are free each goes alone; when all are taken, those that wait go
-/// together, so that the authority is asked in batches exactly when it is busy.
+/// Sends subjects on their way. While nothing is under way nobody waits for company: a lone look-up goes at once. While
+/// something is, those that come within [`COMPANY`] go together, or as soon as a batch is full, or by the time that a
+/// call is free. A rush is so a call a millisecond at the most, each as full as the rush is thick; and whoever waits for
+/// company waits for a fiftieth of what an answer may take.
 async fn dispatch(
     authority: Authority,
     desk: Arc<Desk>,
@@ -95,16 +105,24 @@ async fn dispatch(
     cap: Duration,
 ) {
     let free = Arc::new(Semaphore::new(calls));
-    let mut batch = Vec::new();
-    loop {
+    let mut batch = Vec::with_capacity(MAX_BATCH);
+    while asked.recv_many(&mut batch, MAX_BATCH).await > 0 {
+        if free.available_permits() < calls {
+            gather(&mut asked, &mut batch, Instant::now() + COMPANY).await;
+        }
         let Ok(turn) = Arc::clone(&free).acquire_owned().await else { return };
-        if asked.recv_many(&mut batch, MAX_BATCH).await == 0 {
-            return;
+        while batch.len() < MAX_BATCH
+            && let Ok(subject) = asked.try_recv()
+        {
+            batch.push(subject);
         }
         let taken_up: Vec<_> = batch
             .drain(..)
-            .filter_map(|subject| desk.take_up(&subject).map(|tell| (subject, tell)))
+            .filter_map(|subject| desk.take_up(&subject).map(|tell| Waiting { subject, tell }))
             .collect();
+        if taken_up.is_empty() {
+            continue;
+        }
         let (authority, desk) = (authority.clone(), Arc::clone(&desk));
         tokio::spawn(async move {
             call(&authority, &desk, taken_up, cap).await;
@@ -113,19 +131,59 @@ async fn dispatch(
     }
 }
 
-async fn call(
-    authority: &Authority,
-    desk: &Desk,
-    asked: Vec<(Subject, watch::Sender<Option<Known>>)>,
-    cap: Duration,
-) {
-    let subjects: Vec<_> = asked.iter().map(|(subject, _)| subject.clone()).collect();
-    let mut answers = match subjects.as_slice() {
-        [] => return,
-        [one] => HashMap::from([(one.clone(), authority.lookup(one, cap).await)]),
-        many => authority.batch_lookup(many, cap).await,
-    };
-    for (subject, tell) in asked {
+/// Those that come until then, or until the batch is full.
+async fn gather(asked: &mut mpsc::Receiver<Subject>, batch: &mut Vec<Subject>, until: Instant) {
+    while batch.len() < MAX_BATCH {
+        let room = MAX_BATCH - batch.len();
+        match timeout_at(until, asked.recv_many(batch, room)).await {
+            Ok(come) if come > 0 => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+/// Asks about all of them. A batch that is refused as a whole may be so for one of them (a subject that the authority
+/// stumbles over, or an answer that is too large), who must not take everybody's answer away, and not again each time
+/// that it comes along: the batch is asked in halves, and those in halves. One among 256 costs 16 calls, and half of the
+/// others have their answer after one or two of them. They come out of the budget of second tries, since an authority
+/// that refuses everything would be asked the more for it; they are made one after the other in this turn, since no more
+/// calls at once were agreed; and nobody is waited for longer than for one call. What is left then failed this time.
+async fn call(authority: &Authority, desk: &Desk, asked: Vec<Waiting>, cap: Duration) {
+    let until = Instant::now() + cap;
+    let mut parts = VecDeque::from([asked]);
+    while let Some(part) = parts.pop_front() {
+        let left = until.saturating_duration_since(Instant::now());
+        match ask(authority, &part, left).await {
+            Ok(answers) => tell(desk, part, answers),
+            Err(AuthorityError::Refused) if part.len() > 1 => {
+                for half in halves(part) {
+                    if Instant::now() < until && authority.retries().take() {
+                        parts.push_back(half);
+                    } else {
+                        tell(desk, half, Answers::new());
+                    }
+                }
+            }
+            Err(_) => tell(desk, part, Answers::new()),
+        }
+    }
+}
+
+async fn ask(authority: &Authority, part: &[Waiting], cap: Duration) -> Result<Answers, AuthorityError> {
+    if let [one] = part {
+        return Ok(Answers::from([(one.subject.clone(), authority.lookup(&one.subject, cap).await)]));
+    }
+    let subjects: Vec<_> = part.iter().map(|one| one.subject.clone()).collect();
+    authority.batch_lookup(&subjects, cap).await
+}
+
+fn halves(mut part: Vec<Waiting>) -> [Vec<Waiting>; 2] {
+    let rest = part.split_off(part.len() / 2);
+    [part, rest]
+}
+
+fn tell(desk: &Desk, part: Vec<Waiting>, mut answers: Answers) {
+    for Waiting { subject, tell } in part {
         let answer = answers.remove(&subject).unwrap_or(Err(AuthorityError::Unavailable));
         tell.send_replace(desk.complete(&subject, answer));
     }

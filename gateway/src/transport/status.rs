@@ -7,7 +7,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::{
     admission::{FieldError, identity::Validator, quota::OverQuota},
-    backends::registry::RegistryError,
+    backends::{authority::AuthorityError, registry::RegistryError},
     linking::LinkingError,
     ticketing::TicketingError,
 };
@@ -134,6 +134,7 @@ pub(super) fn linking(error: &LinkingError) -> Status {
     let reason = match error {
         LinkingError::Registry(RegistryError::Unreadable(_)) => return damaged(),
         LinkingError::Registry(_) | LinkingError::Interrupted => "REGISTRY_UNAVAILABLE",
+        LinkingError::Authority(AuthorityError::Busy) => "AUTHORITY_BUSY",
         LinkingError::Authority(_) => "AUTHORITY_UNAVAILABLE",
     };
     let mut details = details(reason);

@@ -21,7 +21,7 @@ use ridegate_proto::authority::v1::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tonic::{Status, transport::ServerTlsConfig};
 
@@ -45,6 +45,8 @@ struct Inner {
     changes: watch::Sender<usize>,
     lookups: AtomicU64,
     batches: AtomicU64,
+    /// How long a look-up takes, in microseconds.
+    takes: AtomicU64,
     exchanges: AtomicU64,
     delegations: AtomicU64,
     identified: AtomicU64,
@@ -62,6 +64,8 @@ struct State {
     /// Changes before this one are forgotten: their cursors are too old.
     forgotten: usize,
     refuses_watches: bool,
+    /// A batch with this subject is refused whole.
+    chokes_on: Option<String>,
 }
 
 struct Code {
@@ -87,6 +91,7 @@ impl Authority {
             changes: watch::Sender::new(0),
             lookups: AtomicU64::new(0),
             batches: AtomicU64::new(0),
+            takes: AtomicU64::new(0),
             exchanges: AtomicU64::new(0),
             delegations: AtomicU64::new(0),
             identified: AtomicU64::new(0),
@@ -141,6 +146,16 @@ impl Authority {
         self.0.hosted.feel(mood);
     }
 
+    /// How long each look-up takes from now on, alone or in a batch.
+    pub fn take(&self, long: Duration) {
+        self.0.takes.store(long.as_micros().try_into().unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Refuses from now on every look-up with this subject, and every batch with it whole.
+    pub fn choke_on(&self, subject: &str) {
+        self.state().chokes_on = Some(subject.to_owned());
+    }
+
     /// Ends every watch and forgets where each was.
     pub fn forget_cursors(&self) {
         let mut state = self.state();
@@ -193,6 +208,17 @@ impl Authority {
             return Err(Status::failed_precondition("used"));
         }
         Ok(code.subject.clone())
+    }
+
+    /// Looks these up, as its mood is and as long as it takes; `true` if it is confused.
+    async fn look_up(&self, subjects: &[String]) -> Result<bool, Status> {
+        let confused = self.0.hosted.temper().await?;
+        let takes = self.0.takes.load(Relaxed);
+        if takes > 0 {
+            sleep(Duration::from_micros(takes)).await;
+        }
+        let chokes = self.state().chokes_on.as_ref().is_some_and(|subject| subjects.contains(subject));
+        if chokes { Err(Status::invalid_argument("a subject")) } else { Ok(confused) }
     }
 
     /// What a watcher at `from` is told next: a change, or `None` if it was told every one.

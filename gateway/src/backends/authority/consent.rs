@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use ridegate_proto::authority::v1 as wire;
-use tonic::Code;
+use tokio::time::{Instant, timeout};
+use tonic::{Code, Status};
 
 use super::{Authority, AuthorityError, Failure, wrong};
 use crate::domain::facts::Subject;
@@ -49,6 +50,23 @@ pub enum Digits {
 }
 
 impl Authority {
+    /// Makes a call that is no look-up when its turn has come. Once only: the authority acts on it. A turn is waited for
+    /// half the time at the most, so that a call has the other half, and what is not asked is known to be not done.
+    async fn in_turn<T, U>(
+        &self,
+        call: &'static str,
+        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+        read: impl FnOnce(T) -> Result<U, AuthorityError>,
+    ) -> Result<U, Failure> {
+        let began = Instant::now();
+        let Ok(Ok(_turn)) = timeout(self.exchange_timeout / 2, self.exchanging.acquire()).await else {
+            self.asked.asked(call, "busy", began);
+            return Err(Failure::Error(AuthorityError::Busy));
+        };
+        let left = self.exchange_timeout.saturating_sub(began.elapsed());
+        self.within(call, left, answer, read).await
+    }
+
     /// Exchanges an authorization code for its subject. The same code with the same key gives the same again.
     pub async fn exchange(&self, code: &str, idempotency_key: &str) -> Result<Exchanged, AuthorityError> {
         let request = wire::ExchangeAuthorizationRequest {
@@ -64,7 +82,7 @@ impl Authority {
             }
         };
         let answer = client.exchange_authorization(request);
-        match self.within("ExchangeAuthorization", self.exchange_timeout, answer, read).await {
+        match self.in_turn("ExchangeAuthorization", answer, read).await {
             Err(Failure::Status(Code::NotFound)) => Ok(Exchanged::Unknown),
             Err(Failure::Status(Code::FailedPrecondition)) => Ok(Exchanged::Used),
             other => other.map_err(Into::into),
@@ -84,7 +102,7 @@ impl Authority {
         let mut client = self.client.clone();
         let read = |answer: wire::BatchExchangeAuthorizationResponse| in_order(asked, answer.results);
         let answer = client.batch_exchange_authorization(request);
-        let answered = self.within("BatchExchangeAuthorization", self.exchange_timeout, answer, read);
+        let answered = self.in_turn("BatchExchangeAuthorization", answer, read);
         answered.await.map_err(Into::into)
     }
 
@@ -102,7 +120,7 @@ impl Authority {
             Ok(Begun::Started { delegation: answer.delegation, agent: Subject::new(answer.agent) })
         };
         let answer = client.start_delegation(request);
-        match self.within("StartDelegation", self.exchange_timeout, answer, read).await {
+        match self.in_turn("StartDelegation", answer, read).await {
             Err(Failure::NoPhone) => Ok(Begun::NoPhone),
             Err(Failure::Status(Code::NotFound)) => Ok(Begun::Unknown),
             Err(Failure::Status(Code::FailedPrecondition)) => Ok(Begun::Used),
@@ -115,7 +133,7 @@ impl Authority {
         let request = wire::ResendDelegationRequest { delegation: delegation.to_owned() };
         let mut client = self.client.clone();
         let answer = client.resend_delegation(request);
-        match self.within("ResendDelegation", self.exchange_timeout, answer, |_| Ok(true)).await {
+        match self.in_turn("ResendDelegation", answer, |_| Ok(true)).await {
             Err(Failure::Status(Code::NotFound)) => Ok(false),
             other => other.map_err(Into::into),
         }
@@ -134,7 +152,7 @@ impl Authority {
             })
         };
         let answer = client.confirm_delegation(request);
-        match self.within("ConfirmDelegation", self.exchange_timeout, answer, read).await {
+        match self.in_turn("ConfirmDelegation", answer, read).await {
             Err(Failure::Status(Code::NotFound)) => Ok(Digits::Over),
             other => other.map_err(Into::into),
         }

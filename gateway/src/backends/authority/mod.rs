@@ -4,18 +4,22 @@ mod consent;
 
 pub use consent::{Begun, Digits, Exchanged};
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use ridegate_proto::authority::v1::{self as wire, health_authority_client::HealthAuthorityClient};
 use thiserror::Error;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use tonic::{
     Code, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
 
+use super::retry::Retries;
 use crate::{
     admission::sale::IdNumber,
     domain::facts::{Facts, HealthState, PopupNumber, Report, Subject, Test, TestResult},
@@ -30,6 +34,9 @@ pub const MAX_BATCH: usize = 256;
 pub struct Authority {
     client: HealthAuthorityClient<Channel>,
     exchange_timeout: Duration,
+    /// Calls at once that are not look-ups.
+    exchanging: Arc<Semaphore>,
+    retries: Retries,
     asked: UpstreamMetrics,
 }
 
@@ -42,6 +49,12 @@ pub enum AuthorityError {
     /// No answer in time.
     #[error("the health authority did not answer in time")]
     TimedOut,
+    /// It is there and will not do this; of many subjects, perhaps for one of them.
+    #[error("the health authority refuses the call")]
+    Refused,
+    /// It was not asked: as many calls as were agreed were under way all the time.
+    #[error("the health authority is asked as much as was agreed")]
+    Busy,
     /// An answer against its contract.
     #[error("the health authority's answer breaks its contract: {0}")]
     WrongAnswer(&'static str),
@@ -55,6 +68,9 @@ pub enum WatchError {
     /// Anything else, in the words of what failed: of the network, or a status code.
     Down(String),
 }
+
+/// Each subject's own.
+pub type Answers = HashMap<Subject, Result<Option<Facts>, AuthorityError>>;
 
 /// One message of a watch.
 #[derive(Debug)]
@@ -92,18 +108,35 @@ pub(super) fn connected(endpoint: Endpoint) -> Channel {
 }
 
 impl Authority {
-    /// A client for this endpoint. Connects when first needed.
-    pub fn new(endpoint: Endpoint, exchange_timeout: Duration, asked: UpstreamMetrics) -> Self {
-        Self { client: HealthAuthorityClient::new(connected(endpoint)), exchange_timeout, asked }
+    /// A client for this endpoint, which asks for no more than so many exchanges and delegations at once. Whoever asks
+    /// for facts sees to it that those are not too many. Connects when first needed.
+    pub fn new(
+        endpoint: Endpoint,
+        exchange_timeout: Duration,
+        exchanges: usize,
+        retries: Retries,
+        asked: UpstreamMetrics,
+    ) -> Self {
+        let client = HealthAuthorityClient::new(connected(endpoint));
+        let exchanging = Arc::new(Semaphore::new(exchanges));
+        Self { client, exchange_timeout, exchanging, retries, asked }
+    }
+
+    /// Second tries that it may be given.
+    pub(crate) const fn retries(&self) -> &Retries {
+        &self.retries
     }
 
     /// The facts of one subject; `None` if nothing is known.
     pub async fn lookup(&self, subject: &Subject, cap: Duration) -> Result<Option<Facts>, AuthorityError> {
-        let request = wire::LookupRequest { subject: subject.expose().to_owned() };
-        let mut client = self.client.clone();
+        let ask = |_| {
+            let request = wire::LookupRequest { subject: subject.expose().to_owned() };
+            let mut client = self.client.clone();
+            async move { client.lookup(request).await }
+        };
         let read =
             |answer: wire::LookupResponse| answer.facts.ok_or(wrong("facts are absent")).and_then(facts);
-        match self.within("Lookup", cap, client.lookup(request), read).await {
+        match self.within("Lookup", cap, self.retries.insist(cap, ask), read).await {
             Ok(facts) => Ok(Some(facts)),
             Err(Failure::Status(Code::NotFound)) => Ok(None),
             Err(failure) => Err(failure.into()),
@@ -111,22 +144,14 @@ impl Authority {
     }
 
     /// The facts of up to [`MAX_BATCH`] subjects. One that breaks the contract spoils only its own answer.
-    pub async fn batch_lookup(
-        &self,
-        subjects: &[Subject],
-        cap: Duration,
-    ) -> HashMap<Subject, Result<Option<Facts>, AuthorityError>> {
-        let names = subjects.iter().map(|subject| subject.expose().to_owned()).collect();
-        let request = wire::BatchLookupRequest { subjects: names };
+    pub async fn batch_lookup(&self, subjects: &[Subject], cap: Duration) -> Result<Answers, AuthorityError> {
+        let ask = |_| {
+            let names = subjects.iter().map(|subject| subject.expose().to_owned()).collect();
+            let mut client = self.client.clone();
+            async move { client.batch_lookup(wire::BatchLookupRequest { subjects: names }).await }
+        };
         let read = |response: wire::BatchLookupResponse| Ok(each(subjects, response.results));
-        let mut client = self.client.clone();
-        match self.within("BatchLookup", cap, client.batch_lookup(request), read).await {
-            Ok(answers) => answers,
-            Err(failure) => {
-                let error = AuthorityError::from(failure);
-                subjects.iter().map(|subject| (subject.clone(), Err(error))).collect()
-            }
-        }
+        Ok(self.within("BatchLookup", cap, self.retries.insist(cap, ask), read).await?)
     }
 
     /// The subject of an ID number, for the sale of a ticket; `None` if nobody has it.
@@ -135,13 +160,16 @@ impl Authority {
         number: &IdNumber,
         cap: Duration,
     ) -> Result<Option<Subject>, AuthorityError> {
-        let request = wire::IdentifyForTicketRequest { id_number: number.expose().to_owned() };
-        let mut client = self.client.clone();
+        let ask = |_| {
+            let request = wire::IdentifyForTicketRequest { id_number: number.expose().to_owned() };
+            let mut client = self.client.clone();
+            async move { client.identify_for_ticket(request).await }
+        };
         let read = |answer: wire::IdentifyForTicketResponse| match answer.subject {
             subject if subject.is_empty() => Err(wrong("subject is empty")),
             subject => Ok(Subject::new(subject)),
         };
-        match self.within("IdentifyForTicket", cap, client.identify_for_ticket(request), read).await {
+        match self.within("IdentifyForTicket", cap, self.retries.insist(cap, ask), read).await {
             Ok(subject) => Ok(Some(subject)),
             Err(Failure::Status(Code::NotFound)) => Ok(None),
             Err(failure) => Err(failure.into()),
@@ -171,7 +199,7 @@ impl Authority {
             Err(Failure::NoPhone | Failure::Status(Code::NotFound | Code::FailedPrecondition)) => "refused",
             Err(Failure::Error(AuthorityError::TimedOut)) => "timed_out",
             Err(Failure::Error(AuthorityError::WrongAnswer(_))) => "wrong_answer",
-            Err(Failure::Status(_) | Failure::Error(AuthorityError::Unavailable)) => "unavailable",
+            Err(Failure::Status(_) | Failure::Error(_)) => "unavailable",
         };
         self.asked.asked(call, outcome, began);
         answer
@@ -210,10 +238,27 @@ enum Failure {
 impl From<Failure> for AuthorityError {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::Status(code) if is_about_the_call(code) => Self::Refused,
             Failure::Status(_) | Failure::NoPhone => Self::Unavailable,
             Failure::Error(error) => error,
         }
     }
+}
+
+/// Whether it speaks of what was asked, so that a part of it may be answered: a subject that it stumbles over, or more
+/// than it takes. Not whether the caller may ask, or anybody is there.
+const fn is_about_the_call(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidArgument
+            | Code::OutOfRange
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::NotFound
+            | Code::Internal
+            | Code::Unknown
+            | Code::DataLoss
+    )
 }
 
 /// Of a delegation: no phone of the person is on record.
@@ -224,10 +269,7 @@ fn is_no_phone(status: &Status) -> bool {
 
 /// Each subject's own answer. One left out is not one of whom nothing is known: an answer cut short must send nobody
 /// away to link.
-fn each(
-    subjects: &[Subject],
-    results: Vec<wire::SubjectFacts>,
-) -> HashMap<Subject, Result<Option<Facts>, AuthorityError>> {
+fn each(subjects: &[Subject], results: Vec<wire::SubjectFacts>) -> Answers {
     let left_out = |subject: &Subject| (subject.clone(), Err(wrong("a subject is not answered")));
     let mut answers: HashMap<_, _> = subjects.iter().map(left_out).collect();
     for result in results {

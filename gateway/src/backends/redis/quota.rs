@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{shared::prefix, Away, Redis, Script};
+use super::{Away, Redis, Script, shared::prefix};
 use crate::keyring::Keyring;
 
 /// A replica that was not heard of for so long is not alive.
@@ -64,7 +64,7 @@ impl Bank {
 
     /// One round: what becomes of every budget, in their order, and how many replicas are alive, this one included.
     pub async fn ask(&self, asks: &[(&str, Ask)]) -> Result<(u32, Vec<Answer>), Away> {
-        let name = |name: &str| format!("{}{{quota}}:{name}", self.prefix);
+        let name = |name: &str| format!("{}:{{quota}}:{name}", self.prefix);
         let keys: Vec<_> = std::iter::once(name("alive"))
             .chain(asks.iter().map(|(of, _)| name(&format!("b:{of}"))))
             .collect();
@@ -124,6 +124,6 @@ mod tests {
     #[test]
     fn fleets_of_other_secrets_never_meet() {
         let of = |secret| prefix(&Keyring::new(&[secret; 32]));
-        assert!(of(1).starts_with("rg1:") && of(1).len() == 13 && of(1) == of(1) && of(1) != of(2));
+        assert!(of(1).starts_with("rg1:") && of(1).len() == 12 && of(1) == of(1) && of(1) != of(2));
     }
 }
