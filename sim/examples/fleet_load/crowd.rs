@@ -141,7 +141,7 @@ fn sign(trust: &Trust, count: usize, noon: u32) -> Vec<Vec<Vec<u8>>> {
         .map(|rider| {
             let (first, second) = (phone(rider), phone(rider));
             let codes = (0..CODES).map(|age| code(&first, age));
-            codes.chain([code(&second, 0)]).collect()
+            codes.chain([code(&second, CODES)]).collect()
         })
         .collect()
 }

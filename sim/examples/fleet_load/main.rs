@@ -9,6 +9,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_precision_loss,
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// However slow the machine, nothing of it is left after so long.
-const AT_MOST: Duration = Duration::from_secs(900);
+const AT_MOST: Duration = Duration::from_mins(15);
 const IDLE_FOR: Duration = Duration::from_secs(3);
 
 pub struct Arguments {

@@ -229,6 +229,10 @@ impl Counts {
 
     /// The sum of all that begin so.
     pub fn of(&self, begins: &str) -> f64 {
-        self.0.iter().filter(|(name, _)| name.starts_with(begins)).map(|(_, number)| number).sum()
+        self.0
+            .iter()
+            .filter(|(name, _)| name.starts_with(begins))
+            .map(|(_, number)| number)
+            .fold(0.0, |sum, one| sum + one)
     }
 }

@@ -38,7 +38,10 @@ pub struct Row {
 impl Row {
     pub fn new(case: Case, seen: Seen, counts: &Counts, unit: f64) -> Self {
         let each = seen.verdicts as f64;
-        let scripts = SCRIPTS.iter().map(|name| counts.0.get(*name).copied().unwrap_or(0.0)).sum::<f64>();
+        let scripts = SCRIPTS
+            .iter()
+            .map(|name| counts.0.get(*name).copied().unwrap_or(0.0))
+            .fold(0.0, |sum, one| sum + one);
         let gateway_us = counts.of("cpu gateway") / each;
         Self {
             case,
@@ -61,7 +64,7 @@ impl Row {
     /// Questions to one of those behind the gateway. The change log is followed whatever comes.
     fn asked(&self, upstream: &str) -> f64 {
         let asked = |name: &str| name.starts_with(upstream) && name != "registry changes";
-        self.counts.iter().filter(|(name, _)| asked(name)).map(|(_, number)| number).sum()
+        self.counts.iter().filter(|(name, _)| asked(name)).fold(0.0, |sum, (_, one)| sum + one)
     }
 }
 

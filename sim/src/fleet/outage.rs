@@ -62,7 +62,7 @@ pub(super) async fn without_redis(city: &Arc<City>) -> Result<Vec<Finding>> {
     let away = load.await??;
 
     Ok(vec![
-        answered(away),
+        answered(&away),
         Finding {
             what: "Redis starts again, empty".to_owned(),
             expected: "degraded no more at any replica".to_owned(),
@@ -160,7 +160,7 @@ async fn load(city: Arc<City>, moment: watch::Receiver<Moment>) -> Result<Vec<An
     Ok(tasks.join_all().await.into_iter().flatten().collect())
 }
 
-fn answered(away: Vec<Answer>) -> Finding {
+fn answered(away: &[Answer]) -> Finding {
     let mut times: Vec<_> = away.iter().map(|answer| answer.latency).collect();
     let right = |answer: &Answer| answer.is(LET_IN) && answer.degraded == Some(DegradedCause::Redis);
     let marked = away.iter().filter(|answer| right(answer)).count();
