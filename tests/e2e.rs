@@ -15,6 +15,8 @@ mod house;
 mod postgres;
 #[path = "e2e/process.rs"]
 mod process;
+#[path = "e2e/redis.rs"]
+mod redis;
 
 #[path = "e2e/app_versions.rs"]
 mod app_versions;
@@ -48,6 +50,8 @@ mod digits;
 mod facts;
 #[path = "e2e/failures.rs"]
 mod failures;
+#[path = "e2e/fleet.rs"]
+mod fleet;
 #[path = "e2e/foreign.rs"]
 mod foreign;
 #[path = "e2e/front_door.rs"]

@@ -9,8 +9,13 @@ use tokio::time::Instant;
 pub struct Budget(pub Instant);
 
 impl Budget {
+    /// What is left.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
     /// What is left, but at most `cap`.
     pub fn capped(self, cap: Duration) -> Duration {
-        self.0.saturating_duration_since(Instant::now()).min(cap)
+        self.left().min(cap)
     }
 }

@@ -4,7 +4,15 @@ use ridegate_adapters::Medium;
 use ridegate_adapters::PartnerId;
 use uuid::Uuid;
 
-use crate::{admission::quota::AdmittedCard, claim::Fresh, domain::verdict::Finding};
+use crate::{
+    admission::quota::AdmittedCard,
+    backends::redis::shared::Account,
+    claim::Fresh,
+    domain::{
+        pseudonym::Tag,
+        verdict::{Degraded, Finding},
+    },
+};
 
 /// The proof that the rider may be asked about. There is none for a code without a claim, nor for a card without a budget.
 #[derive(Debug)]
@@ -22,6 +30,22 @@ impl Presented {
         match self {
             Self::Code(fresh) => (Some(&fresh.code().partner), &fresh.code().medium),
             Self::Card(card) => (None, card.medium()),
+        }
+    }
+
+    /// What was missing on the way here.
+    pub const fn degraded(&self) -> Option<Degraded> {
+        match self {
+            Self::Code(fresh) => fresh.degraded(),
+            Self::Card(_) => None,
+        }
+    }
+
+    /// What the fleet knows of the account, where it was asked together with the claim.
+    pub const fn account(&self) -> Option<(&Tag, &Account)> {
+        match self {
+            Self::Code(fresh) => fresh.account(),
+            Self::Card(_) => None,
         }
     }
 

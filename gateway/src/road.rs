@@ -13,7 +13,7 @@ use crate::{
         tap::{Shown, Tap},
     },
     budget::Budget,
-    claim::{Claims, Taken},
+    claim::{Asking, Claims, Taken},
     clock::Clock,
     domain::{
         decide::decide,
@@ -101,6 +101,7 @@ impl Road {
         let now = self.clock.now();
         let second = UnixSeconds(now.as_second());
         let roster = self.roster.load_full();
+        let is_enforced = self.policy.enforced(now, &tap.passage).is_some();
 
         let presented = match &tap.shown {
             Shown::Code(payload) => {
@@ -124,7 +125,8 @@ impl Road {
                     }
                 };
 
-                let fresh = match self.claims.take(code, tap, verdict_id, now) {
+                let asking = Asking { with_account: is_enforced, left: budget.left() };
+                let fresh = match self.claims.take(code, tap, verdict_id, now, asking).await {
                     Taken::Fresh(fresh) => fresh,
                     Taken::Repeat { first, outcome } => {
                         return Ok(Passed { finding: outcome, retry_of: Some(first) });
@@ -148,15 +150,16 @@ impl Road {
             Shown::Refused(_) => return Err(Inspect::MediumUnsupported.into()),
         };
 
-        let resolution = match self.policy.enforced(now, &tap.passage) {
-            Some(_) => self.resolver.resolve(&presented, budget, stages).await,
-            None => Resolution::not_asked(),
+        let resolution = if is_enforced {
+            self.resolver.resolve(&presented, budget, stages).await
+        } else {
+            Resolution::not_asked()
         };
 
         let verdict = decide(&self.policy, now, &tap.passage, resolution.evidence()).verdict;
         stages.passed(Stage::Policy);
 
-        let finding = resolution.stamp(verdict);
+        let finding = resolution.stamp(verdict, presented.degraded());
         let retry_of = presented.settle(finding);
         Ok(Passed { finding, retry_of })
     }

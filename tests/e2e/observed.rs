@@ -1,6 +1,6 @@
 //! What operators see: metrics, probes, health, reflection.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use ridegate_proto::validator::v1::{Reason, validator_service_client::ValidatorServiceClient};
 use ridegate_sim::{authority::Mood, riders::Rider};
@@ -18,7 +18,11 @@ use crate::house::{GATE, House, identified, request, said};
 
 /// GET, over HTTP/1.1: status and body.
 pub async fn get(house: &House, path: &str) -> (u16, String) {
-    let mut socket = TcpStream::connect(house.operations()).await.unwrap();
+    get_at(house.operations(), path).await
+}
+
+async fn get_at(operations: SocketAddr, path: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(operations).await.unwrap();
     let ask = format!("GET {path} HTTP/1.1\r\nhost: ridegate\r\nconnection: close\r\n\r\n");
     socket.write_all(ask.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -29,7 +33,11 @@ pub async fn get(house: &House, path: &str) -> (u16, String) {
 
 /// A sample's value; 0 if there is none.
 pub async fn metric(house: &House, sample: &str) -> i64 {
-    let (code, page) = get(house, "/metrics").await;
+    metric_at(house.operations(), sample).await
+}
+
+pub async fn metric_at(operations: SocketAddr, sample: &str) -> i64 {
+    let (code, page) = get_at(operations, "/metrics").await;
     assert_eq!(code, 200);
     let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.map_or(0, |value| value.parse().unwrap())
@@ -42,8 +50,12 @@ pub async fn counted(house: &House, sample: &str) -> i64 {
 
 /// Waits until a sample has come to a value, at least.
 pub async fn counted_to(house: &House, sample: &str, least: i64) -> i64 {
+    counted_to_at(house.operations(), sample, least).await
+}
+
+pub async fn counted_to_at(operations: SocketAddr, sample: &str, least: i64) -> i64 {
     for _ in 0..1000 {
-        let value = metric(house, sample).await;
+        let value = metric_at(operations, sample).await;
         if value >= least {
             return value;
         }

@@ -43,13 +43,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Another gateway on a house's configuration.
-struct Replica {
-    gateway: Running,
-    channel: Channel,
+pub struct Replica {
+    pub gateway: Running,
+    pub channel: Channel,
 }
 
 impl Replica {
-    async fn of(house: &House) -> Self {
+    pub async fn of(house: &House) -> Self {
         let file = ConfigFile::load(&house.folder.path().join("ridegate.toml")).unwrap();
         let gateway = Settings::new(file, house.clock.clone(), true).unwrap().start().await.unwrap();
         let channel = connect(&format!("http://{}", gateway.address())).await;

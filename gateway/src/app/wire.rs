@@ -14,7 +14,7 @@ use crate::{
     },
     backends::{
         authority::Authority,
-        redis::Redis,
+        redis::{Redis, shared::Shared},
         registry::{Kept, Registry},
     },
     claim::Claims,
@@ -140,13 +140,16 @@ impl Settings {
         health: &Health,
         beside: &mut JoinSet<()>,
     ) -> Result<Calls, ReflectionError> {
-        let Parts { keys, registry, inspections, roster, metrics, .. } = parts;
+        let Parts { keys, registry, redis, inspections, roster, metrics } = parts;
         let Config { authority, verdict, memory, fleets, .. } = &self.config;
         let client = Authority::new(
             self.authority.endpoint.clone(),
             authority.exchange_timeout.get(),
             metrics.upstream("authority"),
         );
+        let timeout = self.config.redis.timeout.get();
+        let shared = |redis: &Arc<Redis>| Arc::new(Shared::new(Arc::clone(redis), Arc::clone(keys), timeout));
+        let fleet = redis.as_ref().map(shared);
         let desk = Arc::new(Desk::new(self.clock.clone(), self.freshness(), memory.facts.get()));
         let cap = authority.lookup_timeout.get();
         let calls = authority.concurrent_calls.get();
@@ -179,6 +182,7 @@ impl Settings {
         let resolver = Resolver {
             links: Arc::clone(&links),
             lookups,
+            fleet: fleet.clone(),
             keys: Arc::clone(keys),
             registry_cap: store.timeout.get(),
             authority_cap: cap,
@@ -186,11 +190,14 @@ impl Settings {
         let limits = card_limits(&self.config.cards);
         let cards = Arc::new(CardTaps::new(limits, Arc::clone(keys), Arc::clone(metrics)));
         beside.spawn(Arc::clone(&cards).forget());
+        let double_read = verdict.double_read.signed();
+        let claims = Claims::new(Arc::clone(keys), fleet.clone(), double_read, Arc::clone(metrics));
+        beside.spawn(claims.clone().tell_again(self.clock.clone()));
         let road = Road {
             clock: self.clock.clone(),
             roster: Arc::clone(roster),
             levels: Levels::new(memory.authorizations.get(), metrics),
-            claims: Claims::new(Arc::clone(keys), verdict.double_read.signed(), Arc::clone(metrics)),
+            claims,
             cards,
             resolver,
             policy: Arc::clone(&self.policy),
@@ -209,6 +216,7 @@ impl Settings {
             registry: Arc::clone(registry),
             links,
             desk: Arc::clone(&desk),
+            fleet,
             authority: client.clone(),
             keys: Arc::clone(keys),
             clock: self.clock.clone(),

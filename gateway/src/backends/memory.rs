@@ -10,9 +10,18 @@ use uuid::Uuid;
 
 use crate::domain::{
     claim::{Claim, Ruling, Showing, judge},
-    pseudonym::Pseudonym,
+    pseudonym::Tag,
     verdict::Finding,
 };
+
+/// A claim's name, and the slot that the fleet keeps it in: its account's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClaimName {
+    /// The account.
+    pub slot: Tag,
+    /// The claim.
+    pub claim: Tag,
+}
 
 /// Enough that two taps rarely wait for each other.
 const SHARDS: usize = 64;
@@ -27,7 +36,7 @@ pub struct ClaimTable {
 
 #[derive(Debug)]
 struct Shard {
-    claims: HashMap<Pseudonym, Claim>,
+    claims: HashMap<ClaimName, Claim>,
     sweep_at: usize,
 }
 
@@ -42,7 +51,7 @@ impl ClaimTable {
     /// Judges a showing against what is known of its code, and makes it the claim if it is fresh.
     pub fn take(
         &self,
-        key: Pseudonym,
+        key: ClaimName,
         next: Showing,
         until: Timestamp,
         double_read: SignedDuration,
@@ -70,8 +79,21 @@ impl ClaimTable {
         }
     }
 
+    /// The fleet takes this showing for the first. What is used up here, or being decided, stays as it is.
+    pub fn begin_anew(&self, key: ClaimName, first: Showing, until: Timestamp) {
+        if let Some(mut shard) = self.shard(&key) {
+            match shard.claims.entry(key) {
+                Entry::Vacant(free) => drop(free.insert(Claim::new(first, until))),
+                Entry::Occupied(mut known) if known.get().is_free() => {
+                    drop(known.insert(Claim::new(first, until)))
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+    }
+
     /// Records the outcome of the claim that the verdict `of` made, if it is still there.
-    pub fn record(&self, key: &Pseudonym, of: Uuid, finding: Finding) {
+    pub fn record(&self, key: &ClaimName, of: Uuid, finding: Finding) {
         if let Some(mut shard) = self.shard(key)
             && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
         {
@@ -80,7 +102,7 @@ impl ClaimTable {
     }
 
     /// A showing of the claim that the verdict `of` made will not be decided. When none is, the claim is given back.
-    pub fn release(&self, key: &Pseudonym, of: Uuid) {
+    pub fn release(&self, key: &ClaimName, of: Uuid) {
         if let Some(mut shard) = self.shard(key)
             && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
             && claim.leave()
@@ -89,8 +111,29 @@ impl ClaimTable {
         }
     }
 
-    fn shard(&self, key: &Pseudonym) -> Option<MutexGuard<'_, Shard>> {
-        let [first, ..] = key.0;
+    /// The fleet has heard of the outcome of the claim that the verdict `of` made.
+    pub fn told(&self, key: &ClaimName, of: Uuid) {
+        if let Some(mut shard) = self.shard(key)
+            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
+        {
+            claim.told();
+        }
+    }
+
+    /// Claims that the fleet may not know, or have lost since: those of codes that are not over.
+    pub fn unknown_since(&self, since: Timestamp, now: Timestamp) -> Vec<(ClaimName, Claim)> {
+        let is_wanted = |claim: &Claim| !claim.is_over(now) && claim.may_be_unknown(since);
+        let mut unknown = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let of_shard = shard.claims.iter().filter(|(_, claim)| is_wanted(claim));
+            unknown.extend(of_shard.map(|(name, claim)| (*name, claim.clone())));
+        }
+        unknown
+    }
+
+    fn shard(&self, key: &ClaimName) -> Option<MutexGuard<'_, Shard>> {
+        let Tag([first, ..]) = key.claim;
         self.shards.get(usize::from(first) % SHARDS).map(lock)
     }
 }
@@ -112,6 +155,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::pseudonym::Pseudonym;
     use crate::domain::verdict::{Inspect, Verdict};
 
     const DOUBLE_READ: SignedDuration = SignedDuration::from_secs(3);
@@ -120,11 +164,11 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn key(number: u16) -> Pseudonym {
-        let mut name = [0; 32];
+    fn key(number: u16) -> ClaimName {
+        let mut name = [0; 16];
         // All in one shard.
         name[1..3].copy_from_slice(&number.to_be_bytes());
-        Pseudonym(name)
+        ClaimName { slot: Tag([0; 16]), claim: Tag(name) }
     }
 
     fn showing(device: u8, second: i64) -> Showing {

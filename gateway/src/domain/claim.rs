@@ -31,6 +31,8 @@ pub struct Claim {
     /// Showings of it that are being decided at this moment: the first, and its repeats while there is no outcome.
     deciding: u32,
     until: Timestamp,
+    /// The fleet has heard of its outcome.
+    told: bool,
 }
 
 /// What a claim means for the next showing.
@@ -69,19 +71,19 @@ pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruli
     if retry || read_twice {
         return Ruling::Repeat { first: claim.first.verdict_id, outcome: claim.outcome };
     }
-    match &claim.outcome {
-        Some(finding) if claim.deciding == 0 && matches!(finding.verdict, Verdict::Inspect(_)) => {
-            Ruling::Fresh
-        }
-        // Used up, or being decided at this moment: of fifty gates at once, one is fresh.
-        Some(_) | None => Ruling::Replayed,
-    }
+    // Used up, or being decided at this moment: of fifty gates at once, one is fresh.
+    if claim.is_free() { Ruling::Fresh } else { Ruling::Replayed }
 }
 
 impl Claim {
     /// A claim made by `first`, not decided yet.
     pub const fn new(first: Showing, until: Timestamp) -> Self {
-        Self { first, repeated_by: None, outcome: None, deciding: 1, until }
+        Self { first, repeated_by: None, outcome: None, deciding: 1, until, told: false }
+    }
+
+    /// Whether its code may be shown again, anywhere: nobody is deciding about it, and it was not used up.
+    pub(crate) const fn is_free(&self) -> bool {
+        matches!(&self.outcome, Some(Finding { verdict: Verdict::Inspect(_), .. })) && self.deciding == 0
     }
 
     /// Whether its code could not be used any more.
@@ -97,6 +99,21 @@ impl Claim {
     /// Whether `showing` made it.
     pub(crate) fn is_of(&self, verdict_id: Uuid) -> bool {
         self.first.verdict_id == verdict_id
+    }
+
+    /// The fleet has heard of its outcome.
+    pub(crate) const fn told(&mut self) {
+        self.told = true;
+    }
+
+    /// Whether the fleet may not know it: its outcome was not told, or only after `since`, which it may have lost.
+    pub(crate) fn may_be_unknown(&self, since: Timestamp) -> bool {
+        self.outcome.is_some() && (!self.told || self.first.at >= since)
+    }
+
+    /// The showing that made it, its outcome, and until when its code could be shown.
+    pub(crate) const fn into_parts(self) -> (Showing, Option<Finding>, Timestamp) {
+        (self.first, self.outcome, self.until)
     }
 
     /// It was repeated. While there is no outcome, one more showing of it is being decided.
@@ -120,6 +137,7 @@ impl Claim {
         let used_up = self.outcome.as_ref().is_some_and(|known| matches!(known.verdict, Verdict::Allow(_)));
         if !used_up {
             self.outcome = Some(finding);
+            self.told = false;
         }
     }
 }

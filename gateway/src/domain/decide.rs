@@ -88,6 +88,15 @@ fn by_facts(policy: &Policy, window: Window, now: Timestamp, facts: &Facts) -> D
     }
 }
 
+/// A verdict that this replica or another made, by its reason: what was sealed with it is told again to the same reader.
+pub(crate) fn made_before(reason: &str) -> Option<Verdict> {
+    let allow =
+        [AllowReason::HealthOk, AllowReason::Exempt, AllowReason::NotEnforced].map(|why| allow(why, None));
+    let inspect = Inspect::ALL.map(|why| inspect(why, None));
+    let verdicts = allow.into_iter().chain(inspect).map(|decision| decision.verdict);
+    verdicts.into_iter().find(|verdict| verdict.reason() == reason)
+}
+
 const fn allow(reason: AllowReason, day: Option<i32>) -> Decision {
     Decision { verdict: Verdict::Allow(Allowed(reason)), day }
 }

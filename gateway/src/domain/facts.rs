@@ -62,6 +62,11 @@ pub enum HealthState {
 pub struct PopupNumber(u8);
 
 impl PopupNumber {
+    /// The number.
+    pub(crate) fn get(self) -> u32 {
+        self.0.into()
+    }
+
     /// The number, if it is 1 to 5.
     pub fn new(number: u32) -> Option<Self> {
         u8::try_from(number).ok().filter(|number| (1..=5).contains(number)).map(Self)

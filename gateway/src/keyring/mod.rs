@@ -41,12 +41,14 @@ pub enum Use {
     Delegation,
     /// A single ticket, and its sale.
     Ticket,
+    /// An account, in what replicas share.
+    Account,
 }
 
 impl Use {
     /// Its label: what its key is derived from.
-    const LABELS: [&'static str; 8] =
-        ["link", "person", "claim", "idempotency", "reading", "batch", "delegation", "ticket"];
+    const LABELS: [&'static str; 9] =
+        ["link", "person", "claim", "idempotency", "reading", "batch", "delegation", "ticket", "account"];
 }
 
 /// A key's number: rows of the registry say under which they were written.

@@ -13,7 +13,7 @@ use ridegate_adapters::{Medium, PartnerId};
 use secrecy::{ExposeSecret, SecretBox};
 use thiserror::Error;
 
-use super::{KEY_LEN, Key, KeyId, Use};
+use super::{KEY_LEN, Key, KeyId, Unsealable, Use};
 use crate::domain::pseudonym::Pseudonym;
 
 /// Every secret the gateway knows: one that never changes, and oldest first those that links are under: one, or while they
@@ -136,6 +136,20 @@ impl Keyring {
     /// A name that lives no longer than this process, or some days.
     pub fn pseudonym(&self, purpose: Use, parts: &[&[u8]]) -> Pseudonym {
         self.steady.pseudonym(purpose, parts)
+    }
+
+    /// Encrypts under the newest key, whose number comes first. Only [`open`](Self::open) with the same `place` gives it
+    /// back.
+    pub(crate) fn seal(&self, plain: &[u8], place: &Pseudonym) -> Result<Vec<u8>, Unsealable> {
+        let ring = self.ring.load();
+        let newest = ring.last().ok_or(Unsealable)?;
+        Ok([newest.id().to_be_bytes().as_slice(), &newest.seal(plain, place)?].concat())
+    }
+
+    /// Decrypts what any replica has sealed for this place under a key that is known here.
+    pub(crate) fn open(&self, sealed: &[u8], place: &Pseudonym) -> Result<Vec<u8>, Unsealable> {
+        let (id, sealed) = sealed.split_first_chunk().ok_or(Unsealable)?;
+        self.get(KeyId::from_be_bytes(*id)).ok_or(Unsealable)?.open(sealed, place)
     }
 
     /// Tells whether a store was written with this steady key.

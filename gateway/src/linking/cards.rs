@@ -13,14 +13,14 @@ impl Linking {
     pub async fn report_lost(&self, partner: &PartnerId, card: &Medium) -> Result<bool, LinkingError> {
         let (names, now) = (self.keys.link_names(partner, card), self.clock.now());
         let ended = async move |registry: Arc<Registry>| registry.lose(&names, now).await;
-        self.end("lose", self.keys.link_names(partner, card), ended).await
+        self.end("lose", (partner, card), ended).await
     }
 
     /// A card was handed back: its link ends, whoever made it. Tells whether it was linked. In force when this returns.
     pub async fn report_returned(&self, partner: &PartnerId, card: &Medium) -> Result<bool, LinkingError> {
         let (names, now) = (self.keys.link_names(partner, card), self.clock.now());
         let ended = async move |registry: Arc<Registry>| registry.unlink(&names, None, now).await;
-        self.end("return", self.keys.link_names(partner, card), ended).await
+        self.end("return", (partner, card), ended).await
     }
 
     /// A card was issued in place of a lost one: it is linked to the same holder.

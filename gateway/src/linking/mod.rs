@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::{
     backends::{
         authority::{Authority, AuthorityError, Exchanged},
+        redis::shared::Shared,
         registry::{Registry, RegistryError},
     },
     clock::Clock,
@@ -91,6 +92,8 @@ pub struct Linking {
     pub links: Arc<Links>,
     /// And of riders' facts.
     pub desk: Arc<Desk>,
+    /// What the fleet shares of both.
+    pub fleet: Option<Arc<Shared>>,
     /// Who exchanges authorization codes.
     pub authority: Authority,
     /// Names accounts.
@@ -130,7 +133,7 @@ impl Linking {
         let (names, now) = (self.keys.link_names(partner, medium), self.clock.now());
         let of = partner.clone();
         let ended = async move |registry: Arc<Registry>| registry.unlink(&names, Some(&of), now).await;
-        self.end("unlink", self.keys.link_names(partner, medium), ended).await
+        self.end("unlink", (partner, medium), ended).await
     }
 
     /// The link of an account.
@@ -143,25 +146,29 @@ impl Linking {
         Ok(self.timed("get", self.registry.get(&names, partner.as_str())).await?)
     }
 
-    /// Ends links that may have these names, and then what is remembered of them, in a task of its own: a caller that
+    /// Ends an account's link, and then what is remembered of it, here and by the fleet, in a task of its own: a caller that
     /// goes away in between must not leave the two apart. Tells whether there was one.
     async fn end<F>(
         &self,
         call: &'static str,
-        names: Vec<Pseudonym>,
+        (partner, medium): (&PartnerId, &Medium),
         work: impl FnOnce(Arc<Registry>) -> F,
     ) -> Result<bool, LinkingError>
     where
         F: Future<Output = Result<Vec<Pseudonym>, RegistryError>> + Send + 'static,
     {
-        let linking = self.clone();
+        let (linking, names) = (self.clone(), self.keys.link_names(partner, medium));
+        let account = self.fleet.as_ref().map(|fleet| fleet.account(&account_parts(partner, medium)));
         let work = work(Arc::clone(&self.registry));
         spawned(async move {
             let ended = linking.timed(call, work).await;
             // Also where it failed: whether the change came true is not known then.
             let known = ended.as_ref().map_or(&[][..], Vec::as_slice);
-            for subject in names.iter().chain(known).filter_map(|name| linking.links.forget(name)) {
+            for subject in names.iter().chain(known).filter_map(|name| linking.links.forget(name, None)) {
                 linking.desk.forget(&subject);
+            }
+            if let (Some(fleet), Some(account)) = (&linking.fleet, account) {
+                fleet.forget(account);
             }
             ended.map(|ended| !ended.is_empty())
         })

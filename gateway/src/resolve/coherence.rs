@@ -75,7 +75,9 @@ impl Coherence {
             *seen = Some(match *seen {
                 // A log that was longer before is another's: a backup was restored.
                 Some(before) if before < head => self.hear(before, head).await?,
-                Some(_) | None => self.forget_all(head),
+                // From as far back as the log goes, so that what others have left in Redis counts from the start.
+                None => self.start(self.registry.tail().await?),
+                Some(_) => self.forget_all(head),
             });
         }
         // What ended was heard of, whatever is missing here.
@@ -94,9 +96,10 @@ impl Coherence {
         match self.registry.changes(before).await? {
             Changed::Everything => Ok(self.forget_all(head)),
             Changed::Links { names, upto } => {
-                for subject in names.iter().filter_map(|name| self.links.forget(name)) {
+                for subject in names.iter().filter_map(|name| self.links.forget(name, Some(upto))) {
                     self.desk.forget(&subject);
                 }
+                self.links.hear(upto);
                 // There may be more than when the head was asked for.
                 Ok(upto.min(head))
             }
@@ -104,9 +107,15 @@ impl Coherence {
     }
 
     fn forget_all(&self, head: i64) -> i64 {
+        let from = self.start(head);
         self.links.forget_all();
         self.desk.forget_all();
-        head
+        from
+    }
+
+    fn start(&self, from: i64) -> i64 {
+        self.links.begin(from);
+        from
     }
 }
 
@@ -167,15 +176,17 @@ mod tests {
         assert_eq!(linked, LinkOutcome::Linked);
 
         let mut seen = None;
-        let find = || links.find(&names, Duration::from_secs(5));
+        let recall = || links.recall(&names);
         let known = Some(Linked { subject: rider, stale: false });
         coherence.step(&mut seen).await.unwrap();
         links.vouch(Instant::now());
-        assert_eq!(find().await.unwrap(), known);
+        assert!(links.find(&names, Duration::from_secs(5)).await.unwrap().is_some());
+        assert_eq!(recall(), known);
         assert_eq!(elsewhere.unlink(&names, None, now).await.unwrap().len(), 1);
-        assert_eq!(find().await.unwrap(), known, "remembered");
+        assert_eq!(recall(), known, "remembered");
         coherence.step(&mut seen).await.unwrap();
         links.vouch(Instant::now());
-        assert_eq!(find().await.unwrap(), None);
+        assert_eq!(recall(), None);
+        assert_eq!(links.find(&names, Duration::from_secs(5)).await.unwrap(), None);
     }
 }

@@ -10,10 +10,16 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    backends::authority::AuthorityError,
+    backends::{
+        authority::AuthorityError,
+        redis::shared::{CLOCKS_DIFFER, SharedFacts},
+    },
     clock::Clock,
     domain::facts::{Facts, Subject},
-    resolve::facts::{Entry, FactsCache, Freshness, Known, Watch},
+    resolve::{
+        changed::Changed,
+        facts::{Entry, FactsCache, Freshness, Known, NO_EPOCH, Watch},
+    },
 };
 
 /// The desk.
@@ -22,12 +28,15 @@ pub struct Desk {
     clock: Clock,
     freshness: Freshness,
     cache: FactsCache,
+    changed: Changed,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     watch: Watch,
+    /// Every change after this was heard of.
+    since: Option<Timestamp>,
     pending: HashMap<Subject, Pending>,
 }
 
@@ -37,7 +46,8 @@ struct Pending {
     /// Told the answer; closed without one if it came to nothing.
     answer: watch::Receiver<Option<Known>>,
     tell: Option<watch::Sender<Option<Known>>>,
-    /// The epoch in which it was asked.
+    /// When it was asked, and in which epoch.
+    asked_at: Timestamp,
     epoch: u64,
     /// A change that arrived meanwhile.
     pushed: Option<Entry>,
@@ -48,13 +58,44 @@ struct Pending {
 impl Desk {
     /// An empty memory.
     pub fn new(clock: Clock, freshness: Freshness, capacity: usize) -> Self {
-        Self { clock, freshness, cache: FactsCache::new(capacity), state: Mutex::default() }
+        let (cache, changed) = (FactsCache::new(capacity), Changed::new());
+        Self { clock, freshness, cache, changed, state: Mutex::default() }
     }
 
     pub(super) fn recall(&self, subject: &Subject) -> Known {
         let Some(entry) = self.cache.get(subject) else { return Known::Nothing };
         let watch = self.state().watch;
         entry.worth(&watch, self.clock.now(), &self.freshness)
+    }
+
+    /// Takes over what another replica was told, as far as it may be believed: of what was asked for since this process
+    /// hears of changes, and has not changed by then, every later change is heard of here. What was asked for before
+    /// serves only if nobody else can be asked.
+    pub(super) fn adopt(&self, shared: &SharedFacts) -> Known {
+        let SharedFacts { subject, facts, asked_at } = shared;
+        let (state, now) = (self.state(), self.clock.now());
+        let ahead = asked_at.duration_since(now) > CLOCKS_DIFFER;
+        let Ok(doubtful) = asked_at.checked_sub(CLOCKS_DIFFER) else { return Known::Nothing };
+        if ahead || self.changed.since(subject, doubtful) {
+            return Known::Nothing;
+        }
+        let heard = state.since.is_some_and(|since| doubtful >= since);
+        let epoch = if heard { state.watch.epoch } else { NO_EPOCH };
+        let entry = Entry::new(Some(facts.clone()), *asked_at, epoch);
+        if heard {
+            self.cache.merge(subject, entry.clone());
+        }
+        match entry.worth(&state.watch, now, &self.freshness) {
+            Known::Facts { facts, as_of } if state.watch.running && !heard => Known::Stale { facts, as_of },
+            known => known,
+        }
+    }
+
+    /// What the authority said of a subject, for others to take over.
+    pub(super) fn shared(&self, subject: &Subject) -> Option<SharedFacts> {
+        let entry = self.cache.get(subject)?;
+        let facts = Facts::clone(entry.facts.as_ref()?);
+        Some(SharedFacts { subject: subject.clone(), facts, asked_at: entry.fetched_at })
     }
 
     /// Joins the look-up of a subject; the first to ask must send it on its way.
@@ -67,7 +108,14 @@ impl Desk {
             return (pending.answer.clone(), false);
         }
         let (tell, answer) = watch::channel(None);
-        let pending = Pending { answer: answer.clone(), tell: Some(tell), epoch, pushed: None, over: false };
+        let pending = Pending {
+            answer: answer.clone(),
+            tell: Some(tell),
+            asked_at: self.clock.now(),
+            epoch,
+            pushed: None,
+            over: false,
+        };
         state.pending.insert(subject.clone(), pending);
         (answer, true)
     }
@@ -99,7 +147,7 @@ impl Desk {
         let pending = state.pending.remove(subject)?;
         let over = pending.over;
         let now = self.clock.now();
-        let answered = answer.ok().map(|facts| Entry::new(facts, now, pending.epoch));
+        let answered = answer.ok().map(|facts| Entry::new(facts, pending.asked_at, pending.epoch));
         let entry = match (answered, pending.pushed) {
             (Some(answered), Some(pushed)) if !answered.overtakes(&pushed) => pushed,
             (Some(answered), _) => answered,
@@ -121,6 +169,7 @@ impl Desk {
     /// to remember.
     pub fn change(&self, subject: &Subject, facts: Option<Facts>) {
         let mut state = self.state();
+        self.changed.note(subject, self.clock.now());
         let entry = Entry::new(facts, self.clock.now(), state.watch.epoch);
         if let Some(pending) = state.pending.get_mut(subject)
             && pending.pushed.as_ref().is_none_or(|known| entry.supersedes(known))
@@ -156,8 +205,10 @@ impl Desk {
     /// Every change up to now has arrived.
     pub fn vouch(&self) {
         let mut state = self.state();
+        let now = self.clock.now();
         state.watch.running = true;
-        state.watch.vouched = Some(self.clock.now());
+        state.watch.vouched = Some(now);
+        state.since.get_or_insert(now);
     }
 
     /// Changes no longer arrive, but none was missed yet.
@@ -169,6 +220,7 @@ impl Desk {
     pub fn lose_track(&self) {
         let mut state = self.state();
         state.watch = Watch { epoch: state.watch.epoch + 1, vouched: None, running: false };
+        state.since = None;
         for pending in state.pending.values_mut() {
             pending.pushed = None;
         }

@@ -7,6 +7,9 @@ use quick_cache::sync::Cache;
 
 use crate::domain::facts::{Facts, Subject};
 
+/// An epoch that no watch ever has: of what was asked for before changes were heard of.
+pub(super) const NO_EPOCH: u64 = u64::MAX;
+
 /// How far the authority's clock may be ahead of ours.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
@@ -42,6 +45,13 @@ pub enum Known {
     },
     /// Nothing that may be believed.
     Nothing,
+}
+
+impl Known {
+    /// Whether nobody needs to be asked.
+    pub const fn may_be_believed(&self) -> bool {
+        matches!(self, Self::Facts { .. } | Self::NoRecord)
+    }
 }
 
 /// What a watch on the authority's changes vouches for.

@@ -1,8 +1,15 @@
 //! Links, remembered until they change.
+//!
+//! What another replica has left in Redis is judged by what was heard here: whoever asked the registry says how far it had
+//! heard of links that ended, and it counts if none of this name ended since. So nothing in Redis needs to be deleted for
+//! a verdict to be right, and a Redis that was away or lost something cannot bring an ended link back.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -10,12 +17,17 @@ use quick_cache::sync::Cache;
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    backends::registry::{Found, Registry, RegistryError},
+    backends::{
+        redis::shared::SharedLink,
+        registry::{Found, Registry, RegistryError},
+    },
     domain::{facts::Subject, pseudonym::Pseudonym},
     metrics::{CacheMetrics, Metrics, UpstreamMetrics},
 };
 
 const SHARDS: usize = 64;
+/// Rows of ends. Two names that share one cost a question to the registry, never a wrong answer.
+const ROWS: usize = 1 << 16;
 /// For so long after the change log was last followed to its end, what is remembered is taken for true.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -26,6 +38,12 @@ pub struct Links {
     known: Cache<Pseudonym, Subject>,
     /// Changes so far, so that a row read before a change is not remembered after it.
     changes: Vec<Mutex<u64>>,
+    /// By name, the last change that ended a link.
+    ended: Vec<AtomicI64>,
+    /// Every change after this was heard of here.
+    since: AtomicI64,
+    /// The last change that was heard of.
+    heard: AtomicI64,
     /// When every change up to then had been heard of.
     vouched: Mutex<Option<Instant>>,
     stale_max: Duration,
@@ -47,34 +65,59 @@ impl Links {
     pub fn new(registry: Arc<Registry>, capacity: usize, stale_max: Duration, metrics: &Metrics) -> Self {
         let changes = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         let (served, asked) = (metrics.cache("links"), metrics.upstream("registry"));
-        let vouched = Mutex::default();
-        Self { registry, known: Cache::new(capacity), changes, vouched, stale_max, served, asked }
+        let ended = std::iter::repeat_with(|| AtomicI64::new(i64::MIN)).take(ROWS).collect();
+        let (since, heard) = (AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN));
+        let (known, vouched) = (Cache::new(capacity), Mutex::default());
+        Self { registry, known, changes, ended, since, heard, vouched, stale_max, served, asked }
     }
 
-    /// Whose account it is that may have these names; `None` if it is not linked.
-    pub async fn find(&self, names: &[Pseudonym], cap: Duration) -> Result<Option<Linked>, RegistryError> {
+    /// Whose account it is that may have these names, as far as it is remembered here.
+    pub fn recall(&self, names: &[Pseudonym]) -> Option<Linked> {
         let known = names.iter().find_map(|name| self.known.get(name));
-        let unheard = self.unheard();
-        if let Some(subject) =
-            known.filter(|_| unheard.is_some_and(|unheard| unheard <= self.stale_max.max(FRESH)))
-        {
-            let stale = unheard.is_none_or(|unheard| unheard > FRESH);
-            if stale {
-                self.served.stale();
-            } else {
-                self.served.hit();
-            }
-            return Ok(Some(Linked { subject, stale }));
+        let linked = known.and_then(|subject| self.linked(subject));
+        match &linked {
+            Some(Linked { stale: false, .. }) => self.served.hit(),
+            Some(Linked { stale: true, .. }) => self.served.stale(),
+            None => self.served.miss(),
         }
-        self.served.miss();
-        let (seen, began) = (self.seen(names), Instant::now());
+        linked
+    }
+
+    /// Takes over what another replica found, if it still holds.
+    pub fn adopt(&self, names: &[Pseudonym], shared: &SharedLink) -> Option<Linked> {
+        let SharedLink { name, subject, heard } = shared;
+        let linked = self.linked(subject.clone()).filter(|_| names.contains(name))?;
+        // Under the lock, so that no end comes between.
+        let _changes = self.changes(name);
+        let ended = self.ended(name).load(Relaxed);
+        // Who had heard more than this process may have heard it of another log: a backup was restored.
+        let span = self.since.load(Relaxed)..=self.heard.load(Relaxed);
+        let holds = span.contains(heard) && *heard >= ended;
+        holds.then(|| {
+            self.known.insert(*name, subject.clone());
+            linked
+        })
+    }
+
+    fn linked(&self, subject: Subject) -> Option<Linked> {
+        let unheard = self.unheard().filter(|unheard| *unheard <= self.stale_max.max(FRESH))?;
+        Some(Linked { subject, stale: unheard > FRESH })
+    }
+
+    /// Asks the registry whose account it is that may have these names; `None` if it is not linked.
+    pub async fn find(
+        &self,
+        names: &[Pseudonym],
+        cap: Duration,
+    ) -> Result<Option<SharedLink>, RegistryError> {
+        let (seen, began, heard) = (self.seen(names), Instant::now(), self.heard.load(Relaxed));
         let found = timeout(cap, self.registry.find(names)).await.unwrap_or(Err(RegistryError::TimedOut));
         self.asked.asked("find", found.as_ref().err().map_or("ok", RegistryError::name), began);
         Ok(found?.map(|Found { name, subject }| {
             if let Some((_, seen)) = seen.iter().find(|(known, _)| *known == name) {
                 self.remember(&name, &subject, *seen);
             }
-            Linked { subject, stale: false }
+            SharedLink { name, subject, heard }
         }))
     }
 
@@ -96,11 +139,25 @@ impl Links {
         }
     }
 
-    /// This link has ended, or may have. Tells whose it was, if that was remembered.
-    pub fn forget(&self, name: &Pseudonym) -> Option<Subject> {
+    /// This link has ended, or may have: by the change of this number, or by one that was not heard of yet. Tells whose it
+    /// was, if that was remembered.
+    pub fn forget(&self, name: &Pseudonym, by: Option<i64>) -> Option<Subject> {
         let mut changes = self.changes(name);
         *changes += 1;
+        let by = by.unwrap_or_else(|| self.heard.load(Relaxed).saturating_add(1));
+        self.ended(name).fetch_max(by, Relaxed);
         self.known.remove(name).map(|(_, subject)| subject)
+    }
+
+    /// Every change up to this number was heard of.
+    pub fn hear(&self, upto: i64) {
+        self.heard.store(upto, Relaxed);
+    }
+
+    /// Of what ended from this change on everything will be heard of here. What others found before does not count.
+    pub fn begin(&self, from: i64) {
+        self.since.store(from, Relaxed);
+        self.hear(from);
     }
 
     /// Every link has ended, or may have.
@@ -119,6 +176,13 @@ impl Links {
     /// Whether every change before this moment was heard of.
     pub fn is_vouched_since(&self, at: Instant) -> bool {
         self.vouched.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|vouched| vouched >= at)
+    }
+
+    fn ended(&self, name: &Pseudonym) -> &AtomicI64 {
+        let [_, first, second, ..] = name.0;
+        let row = usize::from(u16::from_be_bytes([first, second]));
+        #[expect(clippy::indexing_slicing, reason = "there is a row for every two bytes")]
+        &self.ended[row]
     }
 
     fn changes(&self, name: &Pseudonym) -> MutexGuard<'_, u64> {
@@ -155,7 +219,7 @@ mod tests {
     async fn a_row_read_before_a_change_is_not_remembered_after_it() {
         let (_folder, links) = links().await;
         let subject = Subject::new("rider");
-        for forget in [(|links: &Links| drop(links.forget(&NAME))) as fn(&Links), Links::forget_all] {
+        for forget in [(|links: &Links| drop(links.forget(&NAME, None))) as fn(&Links), Links::forget_all] {
             let seen = *links.changes(&NAME);
             links.remember(&NAME, &subject, seen);
             assert!(links.known.get(&NAME).is_some(), "without a change it is");
@@ -170,15 +234,15 @@ mod tests {
         let (_folder, links) = links().await;
         let subject = Subject::new("rider");
         links.remember(&NAME, &subject, 0);
-        let find = || links.find(&[NAME], Duration::from_secs(5));
-        assert_eq!(find().await.unwrap(), None, "no change was ever heard of: the registry is asked");
+        let recall = || links.recall(&[NAME]);
+        assert_eq!(recall(), None, "no change was ever heard of: the registry is asked");
         let now = Instant::now();
         let vouched = |ago| links.vouch(now.checked_sub(Duration::from_secs(ago)).unwrap());
         vouched(0);
-        assert_eq!(find().await.unwrap(), Some(Linked { subject: subject.clone(), stale: false }));
+        assert_eq!(recall(), Some(Linked { subject: subject.clone(), stale: false }));
         vouched(2);
-        assert_eq!(find().await.unwrap(), Some(Linked { subject: subject.clone(), stale: true }));
+        assert_eq!(recall(), Some(Linked { subject: subject.clone(), stale: true }));
         vouched(301);
-        assert_eq!(find().await.unwrap(), None, "too long ago: the registry is asked");
+        assert_eq!(recall(), None, "too long ago: the registry is asked");
     }
 }

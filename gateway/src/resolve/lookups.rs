@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use crate::{
-    backends::authority::{Authority, AuthorityError, MAX_BATCH},
+    backends::{
+        authority::{Authority, AuthorityError, MAX_BATCH},
+        redis::shared::SharedFacts,
+    },
     domain::facts::Subject,
     metrics::CacheMetrics,
     resolve::{desk::Desk, facts::Known},
@@ -42,14 +45,33 @@ impl Lookups {
 
     /// What is known of a subject, asking the authority if memory does not serve. Never waits longer than `cap`.
     pub async fn find(&self, subject: &Subject, cap: Duration) -> Known {
-        match self.desk.recall(subject) {
-            known @ (Known::Facts { .. } | Known::NoRecord) => {
-                self.served.hit();
-                return known;
-            }
+        let known = self.recall(subject);
+        if known.may_be_believed() { known } else { self.ask(subject, cap).await }
+    }
+
+    /// What is remembered of a subject.
+    pub fn recall(&self, subject: &Subject) -> Known {
+        let known = self.desk.recall(subject);
+        match &known {
+            Known::Facts { .. } | Known::NoRecord => self.served.hit(),
             Known::Stale { .. } => self.served.stale(),
             Known::Nothing => self.served.miss(),
         }
+        known
+    }
+
+    /// Takes over what another replica was told, as far as it may be believed.
+    pub fn adopt(&self, shared: &SharedFacts) -> Known {
+        self.desk.adopt(shared)
+    }
+
+    /// What the authority said of a subject, for others to take over.
+    pub fn shared(&self, subject: &Subject) -> Option<SharedFacts> {
+        self.desk.shared(subject)
+    }
+
+    /// What the authority says of a subject; what is remembered if it says nothing. Never waits longer than `cap`.
+    pub async fn ask(&self, subject: &Subject, cap: Duration) -> Known {
         let (mut answer, first) = self.desk.join(subject);
         if first && self.queue.try_send(subject.clone()).is_err() {
             self.desk.abandon(subject);

@@ -1,5 +1,7 @@
 //! Who is linked, and what the authority says of them: cache, registry, authority, in that order.
 
+mod beside;
+mod changed;
 pub mod coherence;
 pub mod desk;
 pub mod facts;
@@ -12,11 +14,16 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
+use self::beside::Beside;
 use crate::{
+    backends::{
+        redis::shared::{Shared, SharedFacts, SharedLink},
+        registry::RegistryError,
+    },
     budget::Budget,
     domain::{
         decide::Evidence,
-        facts::Facts,
+        facts::{Facts, Subject},
         verdict::{Degraded, Finding, Verdict},
     },
     keyring::Keyring,
@@ -36,6 +43,8 @@ pub struct Resolver {
     pub links: Arc<Links>,
     /// Facts.
     pub lookups: Arc<Lookups>,
+    /// What the fleet shares.
+    pub fleet: Option<Arc<Shared>>,
     /// Names accounts.
     pub keys: Arc<Keyring>,
     /// Longest wait for the registry.
@@ -61,20 +70,23 @@ enum Found {
 }
 
 impl Resolver {
-    /// Finds what is known of the rider, inside the budget.
+    /// Finds what is known of the rider, inside the budget: here, in what the fleet shares, and where it comes from, in
+    /// that order. What had to be asked for is left for the others.
     pub async fn resolve(&self, presented: &Presented, budget: Budget, stages: &mut Stages) -> Resolution {
-        let (partner, medium) = presented.linked_as();
-        let names = self.keys.link_names(partner, medium);
-        let found = self.links.find(&names, budget.capped(self.registry_cap)).await;
+        let mut beside = self.fleet.as_ref().map(|fleet| Beside::of(fleet, presented));
+        let link = self.link(presented, beside.as_mut(), budget).await;
         stages.passed(Stage::Link);
-        let Linked { subject, stale } = match found {
+        let (Linked { subject, stale }, new_link) = match link {
             Ok(Some(linked)) => linked,
             Ok(None) => return Found::NotLinked.into(),
             Err(_) => return Resolution { found: Found::Failed, degraded: Some(Degraded::Registry) },
         };
-        let registry = stale.then_some(Degraded::Registry);
-        let known = self.lookups.find(&subject, budget.capped(self.authority_cap)).await;
+        let (known, new_facts) = self.facts(&subject, beside.as_mut(), budget).await;
         stages.passed(Stage::Facts);
+        if let Some(beside) = beside {
+            beside.leave(new_link, new_facts);
+        }
+        let registry = stale.then_some(Degraded::Registry);
         match known {
             Known::Facts { facts, as_of } => {
                 Resolution { found: Found::Facts { facts, as_of }, degraded: registry }
@@ -84,6 +96,55 @@ impl Resolver {
                 Resolution { found: Found::Facts { facts, as_of }, degraded: Some(Degraded::Authority) }
             }
             Known::Nothing => Resolution { found: Found::Failed, degraded: Some(Degraded::Authority) },
+        }
+    }
+
+    /// Whose account it is, and what the registry said if it was asked.
+    async fn link(
+        &self,
+        presented: &Presented,
+        beside: Option<&mut Beside<'_>>,
+        budget: Budget,
+    ) -> Result<Option<(Linked, Option<SharedLink>)>, RegistryError> {
+        let (partner, medium) = presented.linked_as();
+        let names = self.keys.link_names(partner, medium);
+        if let Some(linked) = self.links.recall(&names) {
+            return Ok(Some((linked, None)));
+        }
+        let shared = match beside {
+            Some(beside) => beside.link(budget).await,
+            None => None,
+        };
+        if let Some(linked) = shared.and_then(|shared| self.links.adopt(&names, &shared)) {
+            return Ok(Some((linked, None)));
+        }
+        let found = self.links.find(&names, budget.capped(self.registry_cap)).await?;
+        Ok(found.map(|found| (Linked { subject: found.subject.clone(), stale: false }, Some(found))))
+    }
+
+    /// What is known of a subject, and what the authority said if it was asked.
+    async fn facts(
+        &self,
+        subject: &Subject,
+        beside: Option<&mut Beside<'_>>,
+        budget: Budget,
+    ) -> (Known, Option<SharedFacts>) {
+        let known = self.lookups.recall(subject);
+        if known.may_be_believed() {
+            return (known, None);
+        }
+        let shared = match beside {
+            Some(beside) => beside.facts(subject, budget).await,
+            None => None,
+        };
+        let adopted = shared.map_or(Known::Nothing, |shared| self.lookups.adopt(&shared));
+        if adopted.may_be_believed() {
+            return (adopted, None);
+        }
+        match self.lookups.ask(subject, budget.capped(self.authority_cap)).await {
+            Known::Nothing => (adopted, None),
+            known @ Known::Facts { .. } => (known, self.lookups.shared(subject)),
+            known => (known, None),
         }
     }
 }
@@ -105,13 +166,13 @@ impl Resolution {
         }
     }
 
-    /// A verdict with what it rests on.
-    pub const fn stamp(&self, verdict: Verdict) -> Finding {
+    /// A verdict with what it rests on, and what was missing: here, or before.
+    pub fn stamp(&self, verdict: Verdict, missing: Option<Degraded>) -> Finding {
         let evidence_as_of = match self.found {
             Found::Facts { as_of, .. } => Some(as_of),
             Found::NotAsked | Found::NotLinked | Found::NoRecord | Found::Failed => None,
         };
-        Finding { verdict, evidence_as_of, degraded: self.degraded }
+        Finding { verdict, evidence_as_of, degraded: self.degraded.or(missing) }
     }
 }
 

@@ -52,9 +52,10 @@ impl Connection {
         arguments: &[&[u8]],
     ) -> RedisResult<Value> {
         let mut line = self.line.clone();
-        let answer = match line.req_packed_command(&script.by_name(keys, arguments)).await {
+        let asked = |value: RedisResult<Value>| value.and_then(Value::extract_error);
+        let answer = match asked(line.req_packed_command(&script.by_name(keys, arguments)).await) {
             Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-                line.req_packed_command(&script.in_full(keys, arguments)).await
+                asked(line.req_packed_command(&script.in_full(keys, arguments)).await)
             }
             answer => answer,
         };

@@ -5,7 +5,11 @@
 
 mod connection;
 mod place;
+mod records;
 mod script;
+pub mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use place::{Access, Form, Place};
 pub use script::Script;

@@ -40,6 +40,12 @@ impl Registry {
         Ok(Head { seq: row.try_get("seq")?, key: row.try_get("current")? })
     }
 
+    /// The change before the first that is still told of.
+    pub async fn tail(&self) -> Result<i64, RegistryError> {
+        let tail = "SELECT COALESCE((SELECT MIN(seq) - 1 FROM change), seq) AS tail FROM change_head";
+        Ok(sqlx::query(tail).fetch_one(self.reader()?).await?.try_get("tail")?)
+    }
+
     /// The changes that come after this one.
     pub async fn changes(&self, after: i64) -> Result<Changed, RegistryError> {
         let rows = sqlx::query("SELECT seq, key FROM change WHERE seq > $1 ORDER BY seq LIMIT $2")

@@ -1,0 +1,352 @@
+//! What a verdict needs of what the fleet shares: the claim on its code, and the account's link and facts, in one slot and
+//! one round trip.
+//!
+//! Keys are names under the steady key, values are sealed under the newest. In the clear are only a claim's state and
+//! times, which the rule needs, and of when facts are, so that older ones never replace newer ones.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use redis::{FromRedisValue, Value};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::{Away, Redis, Script, records};
+use crate::{
+    backends::memory::ClaimName,
+    domain::{
+        claim::Showing,
+        facts::{Facts, Subject},
+        pseudonym::{Pseudonym, Tag},
+        verdict::{Finding, Verdict},
+    },
+    keyring::{Keyring, Use},
+};
+
+/// Replicas' clocks differ by so much at the most. A claim is kept that much longer.
+pub const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(2);
+/// What was found out of an account is of use to others for so long.
+const KEPT: Duration = Duration::from_hours(1);
+/// Longest wait for what nobody waits for.
+const BESIDE: Duration = Duration::from_secs(1);
+/// What may be written at once. What comes on top is not: it is missed, not wrong.
+const WRITES: usize = 4096;
+
+/// The fleet's memory.
+#[derive(Debug)]
+pub struct Shared {
+    redis: Arc<Redis>,
+    keys: Arc<Keyring>,
+    prefix: String,
+    cap: Duration,
+    room: Arc<Semaphore>,
+    take: Script,
+    settle: Script,
+    recall: Script,
+    put: Script,
+    forget: Script,
+}
+
+/// What the fleet says of a showing.
+#[derive(Debug)]
+pub struct Took {
+    /// What the claim means for it.
+    pub ruling: Ruling,
+    /// What is known of the account, if that was asked for.
+    pub account: Account,
+}
+
+/// What a claim means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Ruling {
+    /// The first time, or as good as.
+    Fresh,
+    /// The same tap again.
+    Repeat {
+        /// The first verdict's id.
+        first: Uuid,
+        /// Its outcome; `None`: not decided yet, or not readable here.
+        outcome: Option<Finding>,
+    },
+    /// Somebody else, somewhere else, or too late.
+    Replayed,
+}
+
+/// An account's link and facts, sealed.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    link: Option<Vec<u8>>,
+    facts: Option<Vec<u8>>,
+}
+
+/// Whose account it was when the registry was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedLink {
+    /// The link's name.
+    pub name: Pseudonym,
+    /// The person.
+    pub subject: Subject,
+    /// How far the log of links that ended had been heard before the registry was asked.
+    pub heard: i64,
+}
+
+/// What the authority said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedFacts {
+    /// Of whom.
+    pub subject: Subject,
+    /// What.
+    pub facts: Facts,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+}
+
+/// A showing that was decided, or never will be.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The showing.
+    pub showing: Showing,
+    /// The first verdict on this claim.
+    pub first: Uuid,
+    /// Until when the code could be shown.
+    pub until: Timestamp,
+    /// `None`: the caller went away.
+    pub outcome: Option<Finding>,
+}
+
+impl Shared {
+    /// In this Redis, which is waited for so long at the most.
+    pub fn new(redis: Arc<Redis>, keys: Arc<Keyring>, cap: Duration) -> Self {
+        Self {
+            prefix: prefix(&keys),
+            redis,
+            keys,
+            cap,
+            room: Arc::new(Semaphore::new(WRITES)),
+            take: Script::new(include_str!("take.lua")),
+            settle: Script::new(include_str!("settle.lua")),
+            recall: Script::new("return redis.call('HMGET', KEYS[1], 'l', 'f')"),
+            put: Script::new(include_str!("put.lua")),
+            forget: Script::new("return redis.call('DEL', KEYS[1])"),
+        }
+    }
+
+    /// The Redis itself.
+    pub const fn redis(&self) -> &Arc<Redis> {
+        &self.redis
+    }
+
+    /// An account's name here.
+    pub fn account(&self, parts: &[&[u8]]) -> Tag {
+        self.keys.pseudonym(Use::Account, parts).tag()
+    }
+
+    /// Judges a showing, and takes its claim if it is fresh. One round trip.
+    pub async fn take(
+        &self,
+        name: &ClaimName,
+        (showing, until): (&Showing, Timestamp),
+        double_read: SignedDuration,
+        with_account: bool,
+        left: Duration,
+    ) -> Result<Took, Away> {
+        let (claim, account) = (self.claim_key(name), self.account_key(&name.slot));
+        let [now, kept] =
+            [milliseconds(showing.at), kept(until, showing.at)].map(|number| number.to_string());
+        let arguments: [&[u8]; 7] = [
+            &showing.device.tag().0,
+            &showing.request.tag().0,
+            showing.verdict_id.as_bytes(),
+            now.as_bytes(),
+            kept.as_bytes(),
+            &double_read.as_millis().to_string().into_bytes(),
+            if with_account { b"1" } else { b"0" },
+        ];
+        let keys: [&[u8]; 2] = [claim.as_bytes(), account.as_bytes()];
+        let answer: Answer =
+            self.redis.run(&self.take, "take", &keys, &arguments, self.cap.min(left)).await?;
+        let Answer(ruling, first, outcome, link, facts) = answer;
+        let ruling = match ruling.as_slice() {
+            b"fresh" => Ruling::Fresh,
+            b"replayed" => Ruling::Replayed,
+            b"repeat" => Ruling::Repeat {
+                first: Uuid::from_slice(&first).map_err(|_| Away::Refused)?,
+                outcome: self.open(&outcome, &place(name)).and_then(|plain| records::finding(&plain)),
+            },
+            _ => return Err(Away::Refused),
+        };
+        Ok(Took { ruling, account: Account { link, facts } })
+    }
+
+    /// A showing was decided. Not waited for; whether Redis has heard of it is told to `told`.
+    pub fn settle(
+        self: &Arc<Self>,
+        name: ClaimName,
+        settled: Settled,
+        now: Timestamp,
+        told: impl FnOnce() + Send + 'static,
+    ) {
+        let shared = Arc::clone(self);
+        self.beside(async move {
+            if shared.tell(&name, &settled, now).await.is_ok() {
+                told();
+            }
+        });
+    }
+
+    /// Tells of a showing that was decided.
+    pub async fn tell(&self, name: &ClaimName, settled: &Settled, now: Timestamp) -> Result<(), Away> {
+        let Settled { showing, first, until, outcome } = settled;
+        let state: &[u8] = match outcome.map(|finding| finding.verdict) {
+            None => b"d",
+            Some(Verdict::Inspect(_)) => b"f",
+            Some(Verdict::Allow(_)) => b"u",
+        };
+        let sealed = outcome.map(|finding| self.keys.seal(&records::of_finding(finding), &place(name)));
+        let sealed = sealed.transpose().map_err(|_| Away::Refused)?.unwrap_or_default();
+        let [shown, kept] = [milliseconds(showing.at), kept(*until, now)].map(|number| number.to_string());
+        let arguments: [&[u8]; 8] = [
+            &showing.device.tag().0,
+            &showing.request.tag().0,
+            showing.verdict_id.as_bytes(),
+            shown.as_bytes(),
+            kept.as_bytes(),
+            state,
+            first.as_bytes(),
+            &sealed,
+        ];
+        let key = self.claim_key(name);
+        self.redis.run::<i64>(&self.settle, "settle", &[key.as_bytes()], &arguments, BESIDE).await.map(drop)
+    }
+
+    /// What is known of an account. One round trip.
+    pub async fn recall(&self, account: &Tag, left: Duration) -> Option<Account> {
+        let key = self.account_key(account);
+        let answer = self.redis.run(&self.recall, "recall", &[key.as_bytes()], &[], self.cap.min(left)).await;
+        answer.ok().map(|(link, facts)| Account { link, facts })
+    }
+
+    /// The link that an account had.
+    pub fn link_of(&self, account: &Tag, found: &Account) -> Option<SharedLink> {
+        let plain = self.open(found.link.as_deref()?, &part(account, b"link"))?;
+        records::link(&plain)
+    }
+
+    /// The facts that were known of whoever an account was linked to.
+    pub fn facts_of(&self, account: &Tag, found: &Account) -> Option<SharedFacts> {
+        let plain = self.open(found.facts.as_deref()?, &part(account, b"facts"))?;
+        records::facts(&plain)
+    }
+
+    /// What was found out of an account. Not waited for.
+    pub fn put(self: &Arc<Self>, account: Tag, link: Option<SharedLink>, facts: Option<SharedFacts>) {
+        let shared = Arc::clone(self);
+        self.beside(async move {
+            let _missed = shared.write(&account, link.as_ref(), facts.as_ref()).await;
+        });
+    }
+
+    /// Writes what was found out of an account, unless newer facts are there.
+    pub async fn write(
+        &self,
+        account: &Tag,
+        link: Option<&SharedLink>,
+        facts: Option<&SharedFacts>,
+    ) -> Result<(), Away> {
+        let seal = |plain: Option<Vec<u8>>, what: &[u8]| {
+            let sealed = plain.map(|plain| self.keys.seal(&plain, &part(account, what)));
+            sealed.transpose().map_err(|_| Away::Refused).map(Option::unwrap_or_default)
+        };
+        let sealed_link = seal(link.map(records::of_link), b"link")?;
+        let sealed_facts = seal(facts.map(records::of_facts), b"facts")?;
+        let whose = facts.map_or(Tag([0; 16]), |facts| {
+            self.keys.pseudonym(Use::Account, &[b"whose", facts.subject.expose().as_bytes()]).tag()
+        });
+        let as_of = facts.map_or(0, |facts| milliseconds(facts.facts.as_of)).to_string();
+        let kept = KEPT.as_millis().to_string();
+        let arguments: [&[u8]; 5] =
+            [kept.as_bytes(), &sealed_link, &sealed_facts, &whose.0, as_of.as_bytes()];
+        let key = self.account_key(account);
+        self.redis.run::<i64>(&self.put, "put", &[key.as_bytes()], &arguments, BESIDE).await.map(drop)
+    }
+
+    /// An account's link has ended: what is known of it is of no use any more. Not waited for.
+    pub fn forget(self: &Arc<Self>, account: Tag) {
+        let shared = Arc::clone(self);
+        self.beside(async move {
+            let key = shared.account_key(&account);
+            let _missed =
+                shared.redis.run::<i64>(&shared.forget, "forget", &[key.as_bytes()], &[], BESIDE).await;
+        });
+    }
+
+    /// Does what nobody waits for, if there is room for it and somebody to tell.
+    fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if self.redis.is_there()
+            && let Ok(turn) = Arc::clone(&self.room).try_acquire_owned()
+        {
+            tokio::spawn(async move {
+                work.await;
+                drop(turn);
+            });
+        }
+    }
+
+    fn open(&self, sealed: &[u8], place: &Pseudonym) -> Option<Vec<u8>> {
+        self.keys.open(sealed, place).ok()
+    }
+
+    fn claim_key(&self, name: &ClaimName) -> String {
+        format!("{}:{{{}}}:c:{}", self.prefix, hex::encode(name.slot.0), hex::encode(name.claim.0))
+    }
+
+    fn account_key(&self, account: &Tag) -> String {
+        format!("{}:{{{}}}:a", self.prefix, hex::encode(account.0))
+    }
+}
+
+/// What every key begins with: gateways of another secret do not meet here, nor those of another form of values.
+pub fn prefix(keys: &Keyring) -> String {
+    let [a, b, c, d, ..] = keys.steady_check().0;
+    format!("rg1:{}", hex::encode([a, b, c, d]))
+}
+
+/// What a claim is sealed to.
+fn place(name: &ClaimName) -> Pseudonym {
+    joined(&name.slot, &name.claim)
+}
+
+/// What a part of an account is sealed to.
+fn part(account: &Tag, what: &[u8]) -> Pseudonym {
+    let mut half = Tag([0; 16]);
+    half.0.iter_mut().zip(what).for_each(|(to, from)| *to = *from);
+    joined(account, &half)
+}
+
+fn joined(first: &Tag, second: &Tag) -> Pseudonym {
+    let mut name = [0; 32];
+    let (front, back) = name.split_at_mut(16);
+    front.copy_from_slice(&first.0);
+    back.copy_from_slice(&second.0);
+    Pseudonym(name)
+}
+
+fn milliseconds(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+/// How long a claim is kept, in milliseconds; not at all where nothing is left.
+fn kept(until: Timestamp, now: Timestamp) -> i64 {
+    let left = until.duration_since(now).saturating_add(CLOCKS_DIFFER);
+    i64::try_from(left.as_millis()).unwrap_or(i64::MAX).max(0)
+}
+
+/// Ruling, first verdict, sealed outcome, sealed link, sealed facts.
+struct Answer(Vec<u8>, Vec<u8>, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+impl FromRedisValue for Answer {
+    fn from_redis_value(value: Value) -> Result<Self, redis::ParsingError> {
+        let (ruling, first, outcome, link, facts) = FromRedisValue::from_redis_value(value)?;
+        Ok(Self(ruling, first, outcome, link, facts))
+    }
+}
