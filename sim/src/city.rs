@@ -303,8 +303,9 @@ fn resolvers(pki: &Pki, server: &Files, trust: &mut Trust, clock: &Clock) -> Res
 
 /// Writes what all replicas are configured with.
 fn configure(folder: &Path, authority: &Authority, redis: Option<&Redis>, more: &str) -> Result<PathBuf> {
-    let redis = redis.map(|redis| format!("[redis]\nnodes = [\"{}\"]\n", redis.url())).unwrap_or_default();
     // Times are wide: on a busy machine the demo shall be slow, not wrong. The latencies it shows are the real ones.
+    let redis = redis.map(|redis| format!("[redis]\nnodes = [\"{}\"]\ntimeout = \"1s\"\n", redis.url()));
+    let redis = redis.unwrap_or_default();
     let config = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\nnotice = \"0s\"\nreflection = true\n\
          [tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\nclient_ca = \"pki/ca.pem\"\n\
