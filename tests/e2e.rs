@@ -80,6 +80,10 @@ mod partners;
 mod pictures;
 #[path = "e2e/quotas.rs"]
 mod quotas;
+#[path = "e2e/redis_lines.rs"]
+mod redis_lines;
+#[path = "e2e/redis_settings.rs"]
+mod redis_settings;
 #[path = "e2e/registry.rs"]
 mod registry;
 #[path = "e2e/replicas.rs"]

@@ -102,6 +102,7 @@ mod tests {
         assert!(health.state().is_ready());
         health.authority(false);
         health.registry(false);
+        health.redis(false);
         assert!(health.state().is_ready(), "degraded, but it answers");
         health.stop();
         assert!(!health.state().is_ready());

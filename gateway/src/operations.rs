@@ -84,7 +84,10 @@ async fn ready_page(State(desk): State<Desk>) -> impl IntoResponse {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
     let mut page = format!("{word}\n");
-    for (dependency, up) in [("registry", state.registry), ("authority", state.authority)] {
+    let redis = state.redis.map(|up| ("redis", up));
+    for (dependency, up) in
+        [("registry", state.registry), ("authority", state.authority)].into_iter().chain(redis)
+    {
         let _to_a_string = writeln!(page, "{dependency}: {}", if up { "up" } else { "down" });
     }
     (code, page)

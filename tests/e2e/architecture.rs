@@ -126,6 +126,16 @@ fn only_its_backend_names_the_database() {
 }
 
 #[test]
+fn only_its_backend_names_redis_itself() {
+    let naming =
+        naming("gateway/src", &["redis::cmd", "redis::Value", "RedisError", "ConnectionInfo", "use redis::"]);
+    let stray: Vec<_> =
+        naming.iter().filter(|file| !file.starts_with("gateway/src/backends/redis/")).collect();
+    assert_eq!(stray, Vec::<&String>::new());
+    assert!(naming.len() > 5, "the search finds what is there");
+}
+
+#[test]
 fn allow_is_made_in_one_place() {
     // `Allowed` has a private field, so the compiler keeps every other module from making one; this counts here.
     assert_eq!(naming("gateway/src", &["Allowed("]), ["gateway/src/domain/decide.rs"]);

@@ -147,7 +147,7 @@ fn the_example_is_complete_and_says_the_defaults() {
         .filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'))
         .filter(|name| !name.contains('.'))
         .collect();
-    assert_eq!(sections.len(), 17);
+    assert_eq!(sections.len(), 18);
     for section in sections {
         let unknown = full.replacen(&format!("[{section}]\n"), &format!("[{section}]\nno_such_key = 1\n"), 1);
         let error = Config::from_toml(&unknown, path).unwrap_err().to_string();

@@ -18,10 +18,11 @@ use crate::house::{GATE, House, identified, request, said};
 
 /// GET, over HTTP/1.1: status and body.
 pub async fn get(house: &House, path: &str) -> (u16, String) {
-    get_at(house.operations(), path).await
+    page(&house.operations().to_string(), path).await
 }
 
-async fn get_at(operations: SocketAddr, path: &str) -> (u16, String) {
+/// The same of a gateway whose operations are at this address.
+pub async fn page(operations: &str, path: &str) -> (u16, String) {
     let mut socket = TcpStream::connect(operations).await.unwrap();
     let ask = format!("GET {path} HTTP/1.1\r\nhost: ridegate\r\nconnection: close\r\n\r\n");
     socket.write_all(ask.as_bytes()).await.unwrap();
@@ -37,7 +38,7 @@ pub async fn metric(house: &House, sample: &str) -> i64 {
 }
 
 pub async fn metric_at(operations: SocketAddr, sample: &str) -> i64 {
-    let (code, page) = get_at(operations, "/metrics").await;
+    let (code, page) = page(&operations.to_string(), "/metrics").await;
     assert_eq!(code, 200);
     let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.map_or(0, |value| value.parse().unwrap())
@@ -64,7 +65,7 @@ pub async fn counted_to_at(operations: SocketAddr, sample: &str, least: i64) -> 
     panic!("{sample} does not come to {least}");
 }
 
-async fn status(house: &House, service: &str) -> Result<ServingStatus, Code> {
+pub async fn status(house: &House, service: &str) -> Result<ServingStatus, Code> {
     let request = HealthCheckRequest { service: service.into() };
     let answer = HealthClient::new(house.channel.clone()).check(request).await;
     answer.map(|answer| serving(answer.into_inner().status)).map_err(|status| status.code())
@@ -75,7 +76,7 @@ fn serving(status: i32) -> ServingStatus {
 }
 
 /// Asks until it is so; fails after ten seconds.
-async fn until_status(house: &House, service: &str, expect: ServingStatus) {
+pub async fn until_status(house: &House, service: &str, expect: ServingStatus) {
     for _ in 0..1000 {
         if status(house, service).await == Ok(expect) {
             return;

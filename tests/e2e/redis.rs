@@ -175,6 +175,11 @@ impl Redis {
         command
     }
 
+    /// What it has logged since it was started.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
     /// The time that it has computed for so far.
     pub fn cpu(&self) -> Duration {
         let pid = self.server.as_ref().expect("a server that runs").id();
@@ -345,7 +350,10 @@ impl Cluster {
             assert!(matches!(said.as_str(), "OK" | "NOKEY"), "{said}");
         }
         let id = target.cli(&["CLUSTER", "MYID"]);
-        for server in [target, source] {
+        let third = self.servers.iter().enumerate().filter(|(place, _)| *place != from && *place != to);
+        let third = third.map(|(_, server)| server).filter(|server| server.server.is_some());
+        // The others would hear of it sooner or later.
+        for server in [target, source].into_iter().chain(third) {
             assert_eq!(server.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]), "OK");
         }
     }

@@ -2,6 +2,7 @@
 //! that runs.
 
 mod onboard;
+mod redis;
 mod running;
 mod settings;
 mod tickets;

@@ -6,13 +6,11 @@ use ridegate_adapters::Partners;
 
 use super::{
     onboard::{Follower, Onboarded, TEST_KEYS},
+    redis,
     upstream::{Stated, Upstream},
 };
 use crate::{
-    backends::{
-        redis::{Access, Form, Place},
-        registry::Location,
-    },
+    backends::registry::Location,
     clock::Clock,
     config::{Authority, Config, ConfigError, ConfigFile},
     domain::{
@@ -32,7 +30,7 @@ pub struct Settings {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) authority: Upstream,
     pub(super) registry: Location,
-    pub(super) redis: Option<Place>,
+    pub(super) redis: Option<redis::Stated>,
     pub(super) clock: Clock,
 }
 
@@ -65,7 +63,7 @@ impl Settings {
         }
         let authority = authority(&file, insecure_dev)?;
         let registry = registry(&file, insecure_dev)?;
-        let redis = redis(&file)?;
+        let redis = redis::redis(&file, insecure_dev)?;
         Ok(Self { config: file.config, onboarded, follower, policy, tls, authority, registry, redis, clock })
     }
 
@@ -79,11 +77,14 @@ impl Settings {
         self.tls.is_some()
     }
 
-    /// When the certificates it uses end, by `server`, `client_ca`, `client_crl`, `authority_ca`, `authority_client`, and
-    /// `resolver_ca` and `resolver_client` with a partner's name behind a slash.
+    /// When the certificates it uses end, by `server`, `client_ca`, `client_crl`, `authority_ca`, `authority_client`,
+    /// `redis_ca`, `redis_client`, and `resolver_ca` and `resolver_client` with a partner's name behind a slash.
     pub fn ends(&self) -> Ends {
         let own = self.tls.iter().flat_map(|tls| tls.ends());
-        own.chain(self.authority_ends()).chain(self.onboarded.ends.iter().cloned()).collect()
+        own.chain(self.authority_ends())
+            .chain(self.redis_ends())
+            .chain(self.onboarded.ends.iter().cloned())
+            .collect()
     }
 
     /// Of those, the authority's.
@@ -91,6 +92,11 @@ impl Settings {
         let Upstream { ca_end, client_end, .. } = self.authority;
         let ends = [("authority_ca", ca_end), ("authority_client", client_end)];
         ends.into_iter().filter_map(|(name, end)| Some((name.into(), end?))).collect()
+    }
+
+    /// Of those, the ones for Redis.
+    pub(super) fn redis_ends(&self) -> Ends {
+        self.redis.as_ref().map(|redis| redis.ends.clone()).unwrap_or_default()
     }
 
     /// Takes in as many connections as so many file descriptors are enough for, if the configuration asks for more;
@@ -130,23 +136,6 @@ pub(super) fn registry(file: &ConfigFile, insecure_dev: bool) -> Result<Location
     let connections = u32::try_from(registry.connections.get()).unwrap_or(u32::MAX);
     let server = Location::server(url, password.as_deref().map(str::trim), connections, insecure_dev);
     server.map_err(|why| file.refuse("registry", "url", why))
-}
-
-/// What the fleet shares, if there is one.
-fn redis(file: &ConfigFile) -> Result<Option<Place>, ConfigError> {
-    let redis = &file.config.redis;
-    if redis.nodes.is_empty() {
-        return Ok(None);
-    }
-    let nodes: Result<Vec<_>, _> = redis.nodes.iter().map(|url| Place::node(url)).collect();
-    let nodes = nodes.map_err(|why| file.refuse("redis", "nodes", why))?;
-    let form = match (&redis.sentinel, redis.cluster) {
-        (Some(master), _) => Form::Sentinel(master.as_str().into()),
-        (None, true) => Form::Cluster,
-        (None, false) => Form::Single,
-    };
-    let access = Access::default();
-    Ok(Some(Place { form, nodes, access: access.clone(), sentinel_access: access, certificates: None }))
 }
 
 /// Whom facts come from.

@@ -77,15 +77,27 @@ impl Stated<'_> {
             (Some(_), None) => return Err(("certificate", "needs its key".into())),
             (None, Some(_)) => return Err(("key", "needs its certificate".into())),
         }
-        upstream.endpoint = upstream.endpoint.clone().tls_config(tls).map_err(|error| {
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(deeper) = cause.source() {
-                cause = deeper;
-            }
-            ("key", format!("ca, certificate and key do not go together: {cause}"))
+        let secured = upstream.endpoint.clone().tls_config(tls);
+        upstream.endpoint = secured.map_err(|error| {
+            ("key", format!("ca, certificate and key do not go together: {}", root(&error)))
         })?;
         Ok(())
     }
+}
+
+/// Whether this is the key of this certificate.
+pub(super) fn go_together(certificate: &[u8], key: &[u8]) -> Result<(), String> {
+    let tls = ClientTlsConfig::new().identity(Identity::from_pem(certificate, key));
+    let secured = Endpoint::from_static("https://localhost").tls_config(tls);
+    secured.map(drop).map_err(|error| format!("certificate and key do not go together: {}", root(&error)))
+}
+
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 fn read(key: &'static str, path: &Path, digest: &mut Sha256) -> Result<Vec<u8>, Refusal> {

@@ -78,9 +78,10 @@ impl Settings {
         let mut beside = JoinSet::new();
 
         metrics.tls().ends(&self.authority_ends());
+        metrics.tls().ends(&self.redis_ends());
         metrics.tls().ends_of_resolvers(&self.onboarded.ends);
-        let redis =
-            self.redis.take().map(|place| Redis::new(place, metrics.upstream("redis"), health.clone()));
+        let redis = self.redis.take();
+        let redis = redis.map(|stated| Redis::new(stated.place, metrics.upstream("redis"), health.clone()));
         if let Some(redis) = &redis {
             beside.spawn(Arc::clone(redis).keep());
         }

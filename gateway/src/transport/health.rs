@@ -5,7 +5,7 @@
 //! | `liveness` | the process runs |
 //! | `readiness`, the empty name, `ridegate.validator.v1.ValidatorService` | the gateway is ready |
 //! | `ridegate.partner.v1.PartnerService`, `ridegate.ticketing.v1.TicketService` | it is ready and the registry answers |
-//! | `dependency/registry`, `dependency/authority` | that answers |
+//! | `dependency/registry`, `dependency/authority`, `dependency/redis` where there is one | that answers |
 
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -13,18 +13,20 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use super::{PARTNER_SERVICE, TICKET_SERVICE, VALIDATOR_SERVICE};
 use crate::health::State;
 
-/// What each name says of a state.
-fn services(state: State) -> [(&'static str, bool); 8] {
-    let ready = state.is_ready();
+/// What each name says of a state. `None`: that is not there.
+fn services(state: State) -> [(&'static str, Option<bool>); 9] {
+    let ready = Some(state.is_ready());
+    let has_registry = Some(state.is_ready() && state.registry);
     [
-        ("liveness", true),
+        ("liveness", Some(true)),
         ("readiness", ready),
         ("", ready),
         (VALIDATOR_SERVICE, ready),
-        (PARTNER_SERVICE, ready && state.registry),
-        (TICKET_SERVICE, ready && state.registry),
-        ("dependency/registry", state.registry),
-        ("dependency/authority", state.authority),
+        (PARTNER_SERVICE, has_registry),
+        (TICKET_SERVICE, has_registry),
+        ("dependency/registry", Some(state.registry)),
+        ("dependency/authority", Some(state.authority)),
+        ("dependency/redis", state.redis),
     ]
 }
 
@@ -53,7 +55,8 @@ pub(super) async fn follow(reporter: HealthReporter, mut states: watch::Receiver
     }
 }
 
-async fn tell(reporter: &HealthReporter, service: &str, serves: bool) {
+async fn tell(reporter: &HealthReporter, service: &str, serves: Option<bool>) {
+    let Some(serves) = serves else { return };
     let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
     reporter.set_service_status(service, status).await;
 }

@@ -3,11 +3,16 @@
 //!
 //! Nothing here is needed for an answer. Whoever asks gets what Redis says in the time there is, or [`Away`].
 
-mod connection;
+mod cause;
+mod cluster;
+mod keeper;
+mod line;
 mod place;
 mod records;
 mod script;
+mod sentinel;
 pub mod shared;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -16,26 +21,30 @@ pub use script::Script;
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use redis::FromRedisValue;
 use thiserror::Error;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::Instant};
 
-use self::connection::Connection;
+use self::{
+    cluster::Cluster,
+    keeper::Whose,
+    line::{Line, No, Question},
+};
 use crate::{health::Health, metrics::UpstreamMetrics};
 
-/// One Redis, whatever its form, and the connection to it that is made anew whenever it is lost.
+/// One Redis, whatever its form, and the connections to it that are made anew whenever they are lost.
 pub struct Redis {
     place: Place,
-    /// `None` while Redis is away: then nobody waits for it.
-    connection: ArcSwapOption<Connection>,
+    lines: Lines,
     /// Goes up with every connection: what was written before may be lost.
     life: watch::Sender<u64>,
     asked: UpstreamMetrics,
     health: Health,
+}
+
+enum Lines {
+    One(Line),
+    Cluster(Arc<Cluster>),
 }
 
 /// Redis was not there, or not in time, or refused. What was to be done may have been done all the same.
@@ -64,19 +73,19 @@ impl Away {
 }
 
 impl Redis {
-    /// Not connected yet: [`keep`](Self::keep) is to run beside.
+    /// Not connected yet: [`keep`](Self::keep) is to run beside. Until then it is away.
     pub fn new(place: Place, asked: UpstreamMetrics, health: Health) -> Arc<Self> {
-        Arc::new(Self {
-            place,
-            connection: ArcSwapOption::empty(),
-            life: watch::Sender::new(0),
-            asked,
-            health,
-        })
+        let lines = match place.form {
+            Form::Cluster => Lines::Cluster(Arc::default()),
+            Form::Single | Form::Sentinel(_) => Lines::One(Line::default()),
+        };
+        let redis = Self { place, lines, life: watch::Sender::new(0), asked, health };
+        redis.tell();
+        Arc::new(redis)
     }
 
     /// Runs a script on keys that lie in one slot. `call` names it in metrics. Waits for `cap` at most; not at all while
-    /// Redis is known to be away.
+    /// Redis, or the node of the cluster that has the slot, is known to be away.
     pub async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -86,32 +95,48 @@ impl Redis {
         cap: Duration,
     ) -> Result<T, Away> {
         let began = Instant::now();
-        let answer = match self.connection.load_full() {
-            None => Err(Away::Unconnected),
-            Some(connection) => match timeout(cap, connection.run(script, keys, arguments)).await {
-                Ok(Ok(value)) => redis::from_redis_value(value).map_err(|_| Away::Refused),
-                Ok(Err(error)) => Err(connection.failed(&error)),
-                Err(_) => Err(connection.late()),
-            },
+        let question = Question { script, keys, arguments };
+        let answer = match &self.lines {
+            Lines::One(line) => line.ask(question, cap, false).await.map_err(|no| match no {
+                No::Away(away) => away,
+                // It is a cluster, which the configuration does not say.
+                No::Moved(_) | No::Ask(_) => Away::Refused,
+            }),
+            Lines::Cluster(cluster) => cluster.ask(question, cap).await,
         };
+        let answer = answer.and_then(|value| redis::from_redis_value(value).map_err(|_| Away::Refused));
         self.asked.asked(call, answer.as_ref().err().map_or("ok", |away| away.name()), began);
         answer
     }
 
-    /// Whether there is a connection at this moment.
+    /// Whether it can be asked at this moment; of a cluster, some node.
     pub fn is_there(&self) -> bool {
-        self.connection.load().is_some()
+        match &self.lines {
+            Lines::One(line) => line.used().is_some(),
+            Lines::Cluster(cluster) => cluster.is_there(),
+        }
     }
 
-    /// Goes up each time that a connection is made: what was written before may be lost, and what happened meanwhile was
-    /// not told.
+    /// Goes up each time that a connection is made, to a node or to all there is: what was written before may be lost, and
+    /// what happened meanwhile was not told.
     pub fn lives(&self) -> watch::Receiver<u64> {
         self.life.subscribe()
     }
 
-    /// Connects, and again whenever the connection is lost, for as long as the process runs.
+    /// Connects, and again whenever a connection is lost, for as long as the process runs.
     pub async fn keep(self: Arc<Self>) {
-        connection::keep(&self).await;
+        match &self.lines {
+            Lines::One(line) => keeper::keep(&self, line, &Whose::Master).await,
+            Lines::Cluster(cluster) => cluster::keep(Arc::clone(&self), cluster).await,
+        }
+    }
+
+    /// Whether all of it can be asked.
+    fn tell(&self) {
+        self.health.redis(match &self.lines {
+            Lines::One(line) => line.used().is_some(),
+            Lines::Cluster(cluster) => cluster.is_whole(),
+        });
     }
 }
 

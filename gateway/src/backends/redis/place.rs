@@ -1,14 +1,25 @@
 //! Where Redis is, and how it is entered.
 
-use std::fmt;
+use std::{fmt, net::IpAddr, time::Duration};
 
-use redis::{ConnectionInfo, IntoConnectionInfo, TlsCertificates};
-use secrecy::SecretString;
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+
+use super::cause::Cause;
+
+/// Longest wait for a connection, and for an answer that no verdict waits for. The crate would wait for longer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// Questions under way on one connection; whoever comes then waits for its turn, inside its cap.
+const UNDER_WAY: usize = 4096;
 
 /// What kind of Redis it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
-    /// One server.
+    /// One server; of several the first that answers and takes writes.
     Single,
     /// Sentinels, which say where the master of this name is.
     Sentinel(Box<str>),
@@ -41,9 +52,98 @@ pub struct Place {
 }
 
 impl Place {
-    /// Reads an address: `redis://host:port`, or `rediss://host:port` with TLS.
+    /// Reads an address: `redis://host:port`, or `rediss://host:port` with TLS. Nothing else may be in it, a password least
+    /// of all.
     pub fn node(url: &str) -> Result<ConnectionInfo, &'static str> {
-        url.into_connection_info().map_err(|_| "must be redis://host:port, or rediss://host:port with TLS")
+        let form = "must be redis://host:port, or rediss://host:port with TLS";
+        let parsed = redis::parse_redis_url(url).ok_or(form)?;
+        if parsed.password().is_some() {
+            return Err("must not hold a password: name a password_file");
+        }
+        if !parsed.username().is_empty() {
+            return Err("must not hold a user: name it as user");
+        }
+        let is_bare =
+            matches!(parsed.path(), "" | "/") && parsed.query().is_none() && parsed.fragment().is_none();
+        if !is_bare || !matches!(parsed.scheme(), "redis" | "rediss") || parsed.port().is_none() {
+            return Err(form);
+        }
+        parsed.into_connection_info().map_err(|_| form)
+    }
+
+    /// Whether it is asked over TLS.
+    pub fn is_secure(node: &ConnectionInfo) -> bool {
+        matches!(node.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_local(node: &ConnectionInfo) -> bool {
+        let (ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) = node.addr() else {
+            return false;
+        };
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whom its certificates are trusted from (none: those whom the system trusts), and the gateway's own certificate and
+    /// key, all in PEM. Refuses what is none.
+    pub fn certificates(
+        ca: Option<Vec<u8>>,
+        client: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<TlsCertificates, &'static str> {
+        let client_tls = client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let certificates = TlsCertificates { client_tls, root_cert: ca };
+        let readable = Client::build_with_tls("rediss://localhost", certificates.clone());
+        readable.map(|_| certificates).map_err(|_| "ca, certificate and key must be PEM files")
+    }
+
+    /// A server that was named by another: asked as those of the configuration are.
+    pub(super) fn at(&self, address: &Address) -> Option<ConnectionInfo> {
+        let (host, port) = (address.host.to_string(), address.port);
+        let node = self.nodes.first()?;
+        let address = if Self::is_secure(node) {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        };
+        Some(node.clone().set_addr(address))
+    }
+
+    pub(super) async fn connect(&self, node: &ConnectionInfo) -> Result<MultiplexedConnection, Cause> {
+        self.enter(node, &self.access).await
+    }
+
+    pub(super) async fn connect_to_sentinel(
+        &self,
+        node: &ConnectionInfo,
+    ) -> Result<MultiplexedConnection, Cause> {
+        self.enter(node, &self.sentinel_access).await
+    }
+
+    async fn enter(&self, node: &ConnectionInfo, access: &Access) -> Result<MultiplexedConnection, Cause> {
+        // What the crate would tell the server of itself its user need not be allowed to tell.
+        let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Some(user) = &access.user {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = &access.password {
+            settings = settings.set_password(password.expose_secret());
+        }
+        let tcp = TcpSettings::default().set_nodelay(true);
+        let node = node.clone().set_redis_settings(settings).set_tcp_settings(tcp);
+        let client = match &self.certificates {
+            Some(certificates) if Self::is_secure(&node) => {
+                Client::build_with_tls(node, certificates.clone())
+            }
+            _ => Client::open(node),
+        };
+        let client = client.map_err(|error| Cause::of(&error))?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE))
+            .set_pipeline_buffer_size(UNDER_WAY);
+        let connected = timeout(PATIENCE, client.get_multiplexed_async_connection_with_config(&config)).await;
+        connected.map_err(|_| Cause::Silent)?.map_err(|error| Cause::of(&error))
     }
 }
 
@@ -51,5 +151,50 @@ impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes: Vec<_> = self.nodes.iter().map(|node| node.addr().to_string()).collect();
         f.debug_struct("Place").field("form", &self.form).field("nodes", &nodes).finish_non_exhaustive()
+    }
+}
+
+/// Where a server of a cluster, or the master, is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Address {
+    /// Empty: that of who told it.
+    host: Box<str>,
+    port: u16,
+}
+
+impl Address {
+    pub(super) fn new(host: impl Into<Box<str>>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        Some(Self::new(host.trim_matches(['[', ']']), port.parse().ok()?))
+    }
+
+    /// Of a node of the configuration.
+    pub(super) fn of(node: &ConnectionInfo) -> Option<Self> {
+        match node.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Some(Self::new(host.as_str(), *port))
+            }
+            _ => None,
+        }
+    }
+
+    /// As it is seen by who was told it by `teller`.
+    pub(super) fn told_by(self, teller: &Self) -> Self {
+        // "?" is what a node says that does not know its own address.
+        if matches!(&*self.host, "" | "?") {
+            Self { host: teller.host.clone(), port: self.port }
+        } else {
+            self
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
     }
 }

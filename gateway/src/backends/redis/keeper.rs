@@ -1,0 +1,202 @@
+//! The keeper of one line: connects, makes sure that it can be used, looks after it, and connects again. Nobody waits for it.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use redis::{ConnectionInfo, RedisError};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use super::{
+    Redis, Script,
+    cause::Cause,
+    cluster::Cluster,
+    line::{Connection, Line, Question},
+    place::{Address, Form, PATIENCE, Place},
+    sentinel::{self, Sentinels},
+};
+
+/// From one attempt to the next.
+const AGAIN: Duration = Duration::from_millis(100);
+/// From one look at a connection to the next.
+const EVERY: Duration = Duration::from_millis(500);
+/// The Sentinels are asked at every so many of them whether the master is still the same.
+const SENTINELS_EVERY: u32 = 4;
+/// A life shorter than this makes the next attempt come later, up to the longest pause: so that one which can be used for
+/// moments only is not most of the log.
+const SHORT: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A write and a script: a replica and a server out of memory would answer `PING`.
+static PROBE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("return redis.call('SET', KEYS[1], '', 'PX', 60000)"));
+
+/// Who is at the end of a line.
+pub(super) enum Whose {
+    /// The one master that there is.
+    Master,
+    /// A node of a cluster.
+    Node(Address, Arc<Cluster>),
+}
+
+/// For as long as the process runs, or the node is one.
+pub(super) async fn keep(redis: &Redis, line: &Line, whose: &Whose) {
+    let mut was_there = None;
+    let mut pause = AGAIN;
+    let mut sentinels = Sentinels::default();
+    loop {
+        let why = match connect(redis, line, whose, &mut sentinels).await {
+            Ok((connection, node)) => {
+                let began = Instant::now();
+                line.set(Some(Arc::clone(&connection)));
+                redis.life.send_modify(|life| *life += 1);
+                redis.tell();
+                say_back(whose, was_there.replace(true));
+                let why = watch(redis, &connection, &node, whose, &mut sentinels).await;
+                line.set(None);
+                redis.tell();
+                let is_short = began.elapsed() < SHORT;
+                pause = if is_short { (pause * 2).min(LONGEST_PAUSE) } else { AGAIN };
+                // One that was lost: the attempt to have another says why, unless that can be had at once.
+                (why != Cause::Lost).then_some(why)
+            }
+            Err(why) => Some(why),
+        };
+        if let Some(why) = why.filter(|_| was_there != Some(false)) {
+            was_there = Some(false);
+            say_away(whose, why);
+        }
+        sleep(pause).await;
+    }
+}
+
+/// A connection that can be used, and the server at its end: the first that it can be had with.
+async fn connect(
+    redis: &Redis,
+    line: &Line,
+    whose: &Whose,
+    sentinels: &mut Sentinels,
+) -> Result<(Arc<Connection>, ConnectionInfo), Cause> {
+    let mut why = Cause::NoMaster;
+    for node in whose.candidates(&redis.place, sentinels).await? {
+        match connect_to(&redis.place, line, &node, whose).await {
+            Ok(connection) => return Ok((Arc::new(connection), node)),
+            Err(cause) => why = cause,
+        }
+    }
+    Err(why)
+}
+
+async fn connect_to(
+    place: &Place,
+    line: &Line,
+    node: &ConnectionInfo,
+    whose: &Whose,
+) -> Result<Connection, Cause> {
+    let connection = Connection::new(place.connect(node).await?);
+    if matches!((whose, &place.form), (Whose::Master, Form::Sentinel(_))) {
+        sentinel::must_be_master(&connection).await?;
+    }
+    // Once for the script's sake. Then as a verdict would: one that answers too late for that is not used.
+    probe(&connection, whose, PATIENCE).await?;
+    probe(&connection, whose, line.cap()).await?;
+    Ok(connection)
+}
+
+/// Ends when the connection is of no use any more.
+async fn watch(
+    redis: &Redis,
+    connection: &Connection,
+    node: &ConnectionInfo,
+    whose: &Whose,
+    sentinels: &mut Sentinels,
+) -> Cause {
+    let looks = async {
+        let mut looks = 0_u32;
+        loop {
+            sleep(EVERY).await;
+            if let Err(cause) = probe(connection, whose, PATIENCE).await {
+                return cause;
+            }
+            looks = looks.wrapping_add(1);
+            if looks.is_multiple_of(SENTINELS_EVERY)
+                && whose.is_elsewhere(&redis.place, node, sentinels).await
+            {
+                return Cause::Replica;
+            }
+        }
+    };
+    tokio::select! {
+        cause = connection.over() => cause,
+        cause = looks => cause,
+    }
+}
+
+async fn probe(connection: &Connection, whose: &Whose, cap: Duration) -> Result<(), Cause> {
+    let key = match whose {
+        Whose::Master => "rg1:probe".to_owned(),
+        Whose::Node(address, cluster) => match cluster.probe_key(address) {
+            Some(key) => key,
+            // It has no slots: nobody asks it anything.
+            None => return Ok(()),
+        },
+    };
+    let keys = [key.as_bytes()];
+    let question = Question { script: &PROBE, keys: &keys, arguments: &[] };
+    match timeout(cap, connection.run(question, false)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => whose.excuse(&error).ok_or_else(|| Cause::of(&error)),
+        Err(_) => Err(Cause::Silent),
+    }
+}
+
+impl Whose {
+    async fn candidates(
+        &self,
+        place: &Place,
+        sentinels: &mut Sentinels,
+    ) -> Result<Vec<ConnectionInfo>, Cause> {
+        match (self, &place.form) {
+            (Self::Node(address, _), _) => Ok(place.at(address).into_iter().collect()),
+            (Self::Master, Form::Sentinel(master)) => sentinels.masters(place, master).await,
+            (Self::Master, _) => Ok(place.nodes.clone()),
+        }
+    }
+
+    /// Whether the Sentinels name another master now. While they do not answer the one that is known is kept.
+    async fn is_elsewhere(&self, place: &Place, node: &ConnectionInfo, sentinels: &mut Sentinels) -> bool {
+        match (self, &place.form) {
+            (Self::Master, Form::Sentinel(master)) => {
+                let now = sentinels.masters(place, master).await;
+                now.is_ok_and(|now| now.first().is_some_and(|now| now.addr() != node.addr()))
+            }
+            _ => false,
+        }
+    }
+
+    /// The slot of the probe has gone to another node: this one answers, and that is what was asked.
+    fn excuse(&self, error: &RedisError) -> Option<()> {
+        let Self::Node(_, cluster) = self else { return None };
+        error.redirect_node().map(|_| cluster.is_stale())
+    }
+}
+
+fn say_back(whose: &Whose, was_there: Option<bool>) {
+    match whose {
+        _ if was_there != Some(false) => {}
+        Whose::Master => info!("Redis is used again"),
+        Whose::Node(address, _) => info!(%address, "a node of Redis is used again"),
+    }
+}
+
+fn say_away(whose: &Whose, why: Cause) {
+    let why = why.words();
+    match whose {
+        Whose::Master => warn!(why, "Redis is away: claims and quotas are of this replica alone"),
+        Whose::Node(address, _) => {
+            warn!(%address, why, "a node of Redis is away: what it holds is of this replica alone");
+        }
+    }
+}
