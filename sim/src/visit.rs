@@ -26,6 +26,9 @@ use crate::{
     riders::Rider,
 };
 
+/// From one gate to the next, for a rider in a hurry.
+const WALK: Duration = Duration::from_millis(300);
+
 /// One story on its way.
 pub(crate) struct Visit {
     pub(crate) city: Arc<City>,
@@ -51,6 +54,10 @@ impl Visit {
             };
             let (gate, request) = self.tap(visit, medium);
             let replica = self.replica(&gate, visit);
+            if visit > 0 && self.story == Story::TriesNextGate {
+                // A rider walks to the next gate; until the first verdict is told to the fleet the code is being decided.
+                tokio::time::sleep(WALK).await;
+            }
             let expected = self.where_asked(expected, *first_replica.get_or_insert(replica) == replica);
             let began = Instant::now();
             let answer = self.check(&gate, replica, request).await;
