@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry demo
+.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet demo
 
 # The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
@@ -69,6 +69,10 @@ bench:
 # Links in numbers: minutes, and half a gigabyte for every million of them.
 bench-registry: tools
 	scripts/registry-load 1000000 200000
+
+# Replicas on one Redis: what a verdict costs each of them. docs/capacity.md is made of these numbers.
+bench-fleet: tools
+	scripts/fleet-load
 
 demo:
 	$(CARGO) run --release -- demo

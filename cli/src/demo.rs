@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use ridegate_sim::{
-    city::{City, START},
+    city::{Blueprint, City, START},
     demo::{self, Options},
+    redis::Redis,
     report::Report,
     stay,
 };
@@ -28,6 +29,12 @@ pub(crate) struct Arguments {
     /// Makes the same riders and the same stories again.
     #[arg(long, default_value_t = 2022)]
     seed: u64,
+    /// Gateways, on one registry. The gates are spread over them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    replicas: u8,
+    /// Start a private redis-server, which the replicas share; and look afterwards at whether they are as one.
+    #[arg(long)]
+    redis: bool,
     /// Leave the city running afterwards, and say how to call it with another client.
     #[arg(long)]
     stay: bool,
@@ -40,12 +47,20 @@ pub(crate) struct Arguments {
     gateway: String,
 }
 
+const ALONE: &str = "The replicas share the registry alone: without --redis a code that was let in at one is let in at another once \
+                     more, a retry at another is decided afresh, and each has its share of a partner's budget.";
+
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     if let Some(folder) = arguments.folder.as_deref().filter(|folder| !is_free(folder)) {
         return fail(
             EXIT_USAGE,
             &format!("--folder: {} is not empty; name one that is, or a new one", folder.display()),
         );
+    }
+    if arguments.redis && !Redis::is_installed() {
+        let missing =
+            "--redis needs redis-server: install Debian's package redis-server, or leave --redis away";
+        return fail(EXIT_USAGE, &missing);
     }
     match live(arguments) {
         Ok(true) => ExitCode::SUCCESS,
@@ -83,7 +98,17 @@ async fn ride(arguments: &Arguments) -> Result<(Arc<City>, Report)> {
         seed: arguments.seed,
     };
     tell(&format!("A city on this machine, {START}, seed {}.", options.seed));
-    let city = Arc::new(City::build(options.seed, &arguments.gateway, arguments.folder.as_deref()).await?);
+    if arguments.replicas > 1 && !arguments.redis {
+        tell(&ALONE);
+    }
+    let plan = Blueprint {
+        seed: options.seed,
+        replicas: arguments.replicas.into(),
+        redis: arguments.redis,
+        folder: arguments.folder.as_deref(),
+        gateway: &arguments.gateway,
+    };
+    let city = Arc::new(City::build(&plan).await?);
     let report = demo::ride(&city, &options).await?;
     tell(&report);
     Ok((city, report))

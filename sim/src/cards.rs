@@ -18,7 +18,7 @@ use crate::{
 /// Who links the city's cards, and issues Beijing's own.
 pub(crate) const COMPANY: &str = "yikatong";
 /// So few that no gate ever sees enough different ones to be told of.
-const OF_EACH: usize = 6;
+pub(crate) const OF_EACH: usize = 6;
 
 /// What riders tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,7 +58,8 @@ impl Card {
         CardTap { kind: kind.into(), number: self.number(turn), issuer: self.issuer().to_owned() }
     }
 
-    fn medium(self, turn: usize) -> Medium {
+    /// As a partner states it.
+    pub(crate) fn medium(self, turn: usize) -> Medium {
         let kind = match self {
             Self::Nfc => MediumKind::YikatongNfc,
             Self::TUnion => MediumKind::TUnionCard,
@@ -66,6 +67,11 @@ impl Card {
             Self::Yikatong | Self::Unlinked | Self::Bank => MediumKind::YikatongCard,
         };
         Medium { kind: kind.into(), issuer: self.issuer().to_owned(), account: self.number(turn) }
+    }
+
+    /// The authority's name for its holder.
+    pub(crate) fn holder(self, turn: usize) -> String {
+        format!("card-{self:?}-{turn}")
     }
 
     const fn issuer(self) -> &'static str {
@@ -135,7 +141,7 @@ impl City {
 
     /// The holder of a card, whom the authority knows; also the code with which it is linked.
     fn holder(&self, card: Card, turn: usize) -> String {
-        let rider = format!("card-{card:?}-{turn}");
+        let rider = card.holder(turn);
         self.authority.authorise(&rider, &rider);
         if let Some(facts) = Rider::Healthy.facts(self.clock.now()) {
             self.authority.set(&rider, facts);

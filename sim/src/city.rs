@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -13,11 +12,7 @@ use jiff::SignedDuration;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use ridegate_adapters::MAX_VALIDITY_S;
-use ridegate_gateway::{
-    app::{Running, Settings},
-    clock::Clock,
-    config::ConfigFile,
-};
+use ridegate_gateway::clock::Clock;
 use ridegate_proto::partner::v1::{
     Channel as LinkChannel, Consent, LinkResult, LinkRiderRequest, Medium,
     partner_service_client::PartnerServiceClient,
@@ -28,14 +23,16 @@ use tonic::transport::Channel;
 
 use crate::{
     authority::Authority,
-    gates::{BUS, GATES, Gate, METRO},
+    gates::{BUS, METRO},
     online::Half,
     pki::{Files, Pki},
     progress::progress,
+    redis::Redis,
+    replicas::Replicas,
     resolver::Resolver,
     riders::{self, RIDERS, Rider, wire},
     site::Site,
-    trust::{Phone, Trust},
+    trust::{Phone, Shows, Trust},
 };
 
 /// Where the city's clock stands when it starts: inside the 72-hour window.
@@ -46,9 +43,32 @@ const LINKS_AT_ONCE: usize = 8;
 /// How long a code of the city's phones lives.
 pub(crate) const VALIDITY_S: u16 = 60;
 
+/// What a city is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Blueprint<'a> {
+    /// Makes the same city again.
+    pub seed: u64,
+    /// Gateways, one at least.
+    pub replicas: usize,
+    /// Whether they share a Redis, a private one.
+    pub redis: bool,
+    /// A new folder for it; without one it gets one that goes when it closes.
+    pub folder: Option<&'a Path>,
+    /// More configuration for its gateways, in TOML.
+    pub gateway: &'a str,
+}
+
+impl Default for Blueprint<'_> {
+    fn default() -> Self {
+        Self { seed: 2022, replicas: 1, redis: false, folder: None, gateway: "" }
+    }
+}
+
 /// A city that runs.
 pub struct City {
-    pub(crate) gateway: Running,
+    pub(crate) replicas: Replicas,
+    /// What the replicas share.
+    pub(crate) redis: Option<Redis>,
     pub(crate) clock: Clock,
     pub(crate) partners: Vec<String>,
     /// Who makes its codes.
@@ -61,8 +81,6 @@ pub struct City {
     pub(crate) authority: Authority,
     /// Of partners whose codes only they can read.
     resolvers: Vec<Resolver>,
-    /// The channel of every caller there is, by identity. Each has a certificate and a connection of its own.
-    callers: HashMap<String, Channel>,
     /// Certificates, configuration and registry.
     folder: PathBuf,
     /// The folder, if it shall go when the city closes.
@@ -77,12 +95,11 @@ pub(crate) struct Commuter {
 }
 
 impl City {
-    /// Builds a city in a new folder, or in one that goes when the city closes; `config` is more configuration for its
-    /// gateway, in TOML.
-    pub async fn build(seed: u64, config: &str, folder: Option<&Path>) -> Result<Self> {
-        let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let temporary = folder.is_none().then(tempfile::tempdir).transpose()?;
-        let folder = folder.or(temporary.as_ref().map(TempDir::path)).context("no folder")?.to_owned();
+    /// Builds a city in a new folder.
+    pub async fn build(plan: &Blueprint<'_>) -> Result<Self> {
+        let mut rng = ChaCha20Rng::seed_from_u64(plan.seed);
+        let temporary = plan.folder.is_none().then(tempfile::tempdir).transpose()?;
+        let folder = plan.folder.or(temporary.as_ref().map(TempDir::path)).context("no folder")?.to_owned();
         let pki = Pki::create(&folder.join("pki"), CERTIFICATES_LIVE)?;
         let server = pki.server(&["localhost".into(), "127.0.0.1".into(), "::1".into()])?;
         let mut trust = Trust::new(&mut rng)?;
@@ -90,10 +107,13 @@ impl City {
         let resolvers = resolvers(&pki, &server, &mut trust, &clock)?;
         trust.write(&folder)?;
         let authority = Authority::start()?;
-        let gateway = start_gateway(&folder, &authority, clock.clone(), config).await?;
+        let redis = if plan.redis { Some(Redis::start(&folder.join("redis")).await?) } else { None };
+        let config = configure(&folder, &authority, redis.as_ref(), plan.gateway)?;
+        let mut replicas = Replicas::start(&config, &clock, plan.replicas.max(1)).await?;
+        replicas.connect(&pki, &trust)?;
         let city = Self {
-            callers: connect(&pki, gateway.address(), &trust)?,
-            gateway,
+            replicas,
+            redis,
             partners: trust.partners().map(|(id, _)| id.to_owned()).collect(),
             outsiders: outsiders(&clock, &mut rng)?,
             riders: settle(&trust, &clock, &mut rng)?,
@@ -107,7 +127,7 @@ impl City {
         };
         city.link_riders().await?;
         city.link_cards().await?;
-        city.site(seed).write(&city.folder)?;
+        city.site(plan.seed).write(&city.folder)?;
         Ok(city)
     }
 
@@ -124,9 +144,14 @@ impl City {
         }
     }
 
-    /// Where the gateway listens.
+    /// Where the gateway listens; the first of its replicas.
     pub fn endpoint(&self) -> String {
-        format!("https://{}", self.gateway.address())
+        self.endpoints().next().unwrap_or_default()
+    }
+
+    /// Where each replica listens.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = String> {
+        self.replicas.addresses().map(|address| format!("https://{address}"))
     }
 
     /// Where certificates, configuration and registry are.
@@ -134,9 +159,14 @@ impl City {
         &self.folder
     }
 
-    /// The connection of a gate or a partner.
+    /// The connection of a gate or a partner to the first replica.
     pub(crate) fn channel(&self, identity: &str) -> Result<Channel> {
-        self.callers.get(identity).cloned().context("nobody of that name is in the city")
+        self.replicas.channel(identity, 0)
+    }
+
+    /// Whether a code used at one replica is used at all.
+    pub(crate) fn shares_claims(&self) -> bool {
+        self.replicas.count() == 1 || self.redis.is_some()
     }
 
     /// The city's clock.
@@ -151,8 +181,9 @@ impl City {
 
     /// Closes everything.
     pub async fn stop(self) {
-        self.gateway.stop().await;
+        self.replicas.stop().await;
         self.authority.stop();
+        drop(self.redis);
         self.resolvers.iter().for_each(Resolver::stop);
     }
 
@@ -160,6 +191,14 @@ impl City {
     pub(crate) fn half(&self, turn: usize, code: &[u8]) -> Result<Half> {
         let mut partners = self.trust.partners();
         Ok(partners.nth(turn % self.partners.len()).context("no such partner")?.1.half(code))
+    }
+
+    /// The places of the partners whose codes the gateway reads by itself.
+    pub(crate) fn signed(&self) -> Vec<usize> {
+        let signed = |(place, (_, shows)): (usize, (&str, Shows<'_>))| {
+            (!matches!(shows, Shows::Online(_))).then_some(place)
+        };
+        self.trust.partners().enumerate().filter_map(signed).collect()
     }
 
     /// The rider of this kind whose turn it is.
@@ -214,6 +253,19 @@ impl Commuter {
         self.phone.code(self.next_second(clock).await?)
     }
 
+    /// A code of this second, which lives longest.
+    pub(crate) async fn newest_code(&self, clock: &Clock) -> Result<Vec<u8>> {
+        loop {
+            let now = u32::try_from(clock.unix_seconds().0)?;
+            let last =
+                std::mem::replace(&mut *self.last_code.lock().unwrap_or_else(PoisonError::into_inner), now);
+            if last < now {
+                return self.phone.code(now);
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Seconds from half a validity ago on, one a code. A phone that has shown one of every second until now waits.
     pub(crate) async fn next_second(&self, clock: &Clock) -> Result<u32> {
         loop {
@@ -249,8 +301,11 @@ fn resolvers(pki: &Pki, server: &Files, trust: &mut Trust, clock: &Clock) -> Res
     Ok(resolvers)
 }
 
-async fn start_gateway(folder: &Path, authority: &Authority, clock: Clock, more: &str) -> Result<Running> {
+/// Writes what all replicas are configured with.
+fn configure(folder: &Path, authority: &Authority, redis: Option<&Redis>, more: &str) -> Result<PathBuf> {
     // Times are wide: on a busy machine the demo shall be slow, not wrong. The latencies it shows are the real ones.
+    let redis = redis.map(|redis| format!("[redis]\nnodes = [\"{}\"]\ntimeout = \"1s\"\n", redis.url()));
+    let redis = redis.unwrap_or_default();
     let config = format!(
         "[listen]\naddress = \"127.0.0.1:0\"\nnotice = \"0s\"\nreflection = true\n\
          [tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\nclient_ca = \"pki/ca.pem\"\n\
@@ -261,12 +316,12 @@ async fn start_gateway(folder: &Path, authority: &Authority, clock: Clock, more:
          [cards]\nper_device_per_second = 1000\nper_device_burst = 1000\n\
          [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n\
          [fleets]\nfull_reasons = [\"{BUS}\"]\nhelp = {{ {METRO} = \"96165\", {BUS} = \"96166\" }}\n\
-         {more}\n",
+         {redis}{more}\n",
         authority.endpoint(),
     );
     let path = folder.join("ridegate.toml");
     std::fs::write(&path, config)?;
-    Ok(Settings::new(ConfigFile::load(&path)?, clock, true)?.start().await?)
+    Ok(path)
 }
 
 fn settle(
@@ -322,17 +377,4 @@ fn link_request(medium: Medium, code: String, now: prost_types::Timestamp) -> Li
         channel: LinkChannel::App.into(),
         client: None,
     }
-}
-
-/// Certifies every gate and every partner, and gives each a connection, made when it is first used.
-fn connect(pki: &Pki, gateway: SocketAddr, trust: &Trust) -> Result<HashMap<String, Channel>> {
-    let gates = (0..GATES).map(|number| Gate::new(number).identity);
-    let partners = trust.partners().map(|(partner, _)| format!("urn:ridegate:partner:{partner}"));
-    let channel = |identity: String| {
-        let name = identity.trim_start_matches("urn:ridegate:").replace(':', "-");
-        let files = pki.caller(&name, &identity)?;
-        let endpoint = files.endpoint(&format!("https://{gateway}"), &pki.ca())?;
-        Ok((identity, endpoint.connect_lazy()))
-    };
-    gates.chain(partners).map(channel).collect()
 }

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{city::City, plan, progress::progress, report::Report, visit::Visit};
+use crate::{city::City, fleet, plan, progress::progress, report::Report, visit::Visit};
 
 const IN_FLIGHT: usize = 16;
 
@@ -29,7 +29,8 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// Lets the riders of `options` ride through a city.
+/// Lets the riders of `options` ride through a city. Where it has several replicas that share a Redis, they are looked at
+/// afterwards as one.
 pub async fn ride(city: &Arc<City>, options: &Options) -> Result<Report> {
     let mut rng = ChaCha20Rng::seed_from_u64(options.seed.wrapping_add(1));
     let stories = plan::stories(options.taps, &mut rng);
@@ -59,6 +60,9 @@ pub async fn ride(city: &Arc<City>, options: &Options) -> Result<Report> {
     let report = Arc::try_unwrap(report).ok().context("a rider is still on the way")?;
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.took = began.elapsed();
-    report.inspections = city.gateway.inspections();
+    report.inspections = city.replicas.inspections();
+    if city.replicas.count() > 1 && city.redis.is_some() {
+        report.fleet = fleet::observe(city).await?;
+    }
     Ok(report)
 }

@@ -12,6 +12,8 @@ pub(crate) const GATES: usize = 24;
 /// A gate or a bus door.
 pub(crate) struct Gate {
     pub(crate) identity: String,
+    /// Which replica it calls, counted without end; four on is the next one.
+    pub(crate) replica: usize,
     pub(crate) bus: bool,
 }
 
@@ -23,7 +25,7 @@ impl Gate {
         } else {
             format!("urn:ridegate:validator:{METRO}:gate-{number}")
         };
-        Self { identity, bus }
+        Self { identity, replica: number / 4 + GATES / 4 * (number % 4), bus }
     }
 
     pub(crate) fn direction(&self, out: bool) -> Direction {

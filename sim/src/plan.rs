@@ -130,7 +130,8 @@ impl Story {
     }
 }
 
-const fn enters(rider: Rider) -> Expected {
+/// What a rider of this kind must be told on the way in.
+pub(crate) const fn enters(rider: Rider) -> Expected {
     match rider {
         Rider::Healthy => allow("HEALTH_OK"),
         Rider::Exempt => allow("EXEMPT"),

@@ -28,6 +28,17 @@ pub struct Report {
     pub(crate) took: Duration,
     pub(crate) inspections: [u64; 3],
     pub(crate) reported: u64,
+    /// What several replicas did as one.
+    pub(crate) fleet: Vec<Finding>,
+}
+
+/// Something that was looked at after the day.
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    pub(crate) what: String,
+    pub(crate) expected: String,
+    pub(crate) seen: String,
+    pub(crate) right: bool,
 }
 
 const SHOWN: usize = 10;
@@ -43,6 +54,7 @@ impl Report {
             took: Duration::ZERO,
             inspections: [0; 3],
             reported: 0,
+            fleet: Vec::new(),
         })
     }
 
@@ -63,13 +75,26 @@ impl Report {
         self.answers.values().flat_map(BTreeMap::values).sum()
     }
 
-    /// Whether every tap was answered, every answer was the one expected, and all counts agree.
+    /// Whether every tap was answered, every answer was the one expected, all counts agree, and the replicas did as one
+    /// gateway would.
     pub fn is_clean(&self) -> bool {
         self.mismatched == 0
             && self.sent > 0
             && self.answered() == self.sent
             && self.latency.len() == self.sent
             && self.inspections.iter().sum::<u64>() == self.reported
+            && self.fleet.iter().all(|finding| finding.right)
+    }
+
+    fn fleet_table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(["the fleet", "expected", "seen", ""]);
+        for Finding { what, expected, seen, right } in &self.fleet {
+            let verdict = if *right { "as expected" } else { "NOT as expected" };
+            table.add_row([what, expected, seen, verdict]);
+        }
+        table
     }
 
     fn table(&self) -> Table {
@@ -135,6 +160,9 @@ impl fmt::Display for Report {
         if more > 0 {
             writeln!(f, "  … and {more} more")?;
         }
+        if !self.fleet.is_empty() {
+            writeln!(f, "{}", self.fleet_table())?;
+        }
         f.write_str(if self.is_clean() {
             "every verdict was the one expected"
         } else {
@@ -172,6 +200,14 @@ mod tests {
         let mut unanswered = report();
         unanswered.sent += 1;
         assert!(!unanswered.is_clean());
+
+        let mut fleet = report();
+        let finding = |right| Finding { what: "w".into(), expected: "e".into(), seen: "s".into(), right };
+        fleet.fleet = vec![finding(true)];
+        assert!(fleet.is_clean());
+        fleet.fleet.push(finding(false));
+        assert!(!fleet.is_clean());
+        assert!(fleet.to_string().contains("NOT as expected"));
 
         let mut uncounted = report();
         uncounted.reported += 1;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use crate::{city::City, gates::METRO};
+use crate::{city::City, gates::METRO, redis::Redis};
 
 /// Commands to paste, with a code that is valid now.
 pub fn instructions(city: &City) -> Result<String> {
@@ -14,10 +14,13 @@ pub fn instructions(city: &City) -> Result<String> {
     let address = endpoint.trim_start_matches("https://");
     let (folder, pki) = (city.folder().display(), city.folder().join("pki"));
     let (pki, gate) = (pki.display(), format!("validator-{METRO}-gate-1"));
-    let metrics = city.gateway.operations().map(|at| format!("http://{at}/metrics")).unwrap_or_default();
+    let metrics: Vec<_> = city.replicas.operations().map(|at| format!("http://{at}/metrics")).collect();
+    let metrics = metrics.join(", ");
+    let (fleet, redis) = (fleet(city), city.redis.as_ref().map(Redis::url));
+    let redis = redis.map(|at| format!("They share the Redis on {at}.\n")).unwrap_or_default();
     Ok(format!(
         "The city stays open on {endpoint}; its clock shows {}. Ctrl-C closes it.\n\
-         Its certificates are in {pki}, its metrics on {metrics}.\n\n\
+         Its certificates are in {pki}, its metrics on {metrics}.\n{fleet}{redis}\n\
          Draw a rider's code, and ask about it:\n\n  \
          ridegate code --city {folder} --partner yikatong --rider overdue --out code.png\n  \
          ridegate scan --city {folder} code.png\n\n\
@@ -29,4 +32,13 @@ pub fn instructions(city: &City) -> Result<String> {
          -d '{body}' \\\n    {address} {method}\n",
         city.clock().now().display_with_offset(jiff::tz::offset(8)),
     ))
+}
+
+/// Where the replicas are, if there are several: each answers the commands below.
+fn fleet(city: &City) -> String {
+    let endpoints: Vec<_> = city.endpoints().collect();
+    if endpoints.len() < 2 {
+        return String::new();
+    }
+    format!("Its {} replicas: {}. Each answers the commands below.\n", endpoints.len(), endpoints.join(", "))
 }

@@ -23,7 +23,11 @@ use crate::{
     plan::{self, Expected, Story, Whose},
     progress::Progress,
     report::{Mismatch, Report},
+    riders::Rider,
 };
+
+/// From one gate to the next, for a rider in a hurry.
+const WALK: Duration = Duration::from_millis(300);
 
 /// One story on its way.
 pub(crate) struct Visit {
@@ -42,15 +46,21 @@ impl Visit {
         if self.story == Story::ShowsDamaged {
             code.truncate(code.len() / 2);
         }
-        let mut first_verdict = String::new();
+        let (mut first_verdict, mut first_replica) = (String::new(), None);
         for (visit, expected) in self.story.expected(half).into_iter().enumerate() {
             let medium = match self.story {
                 Story::Taps(card) => check_request::Medium::Card(card.tap(self.turn)),
                 _ => check_request::Medium::QrCode(code.clone().into()),
             };
             let (gate, request) = self.tap(visit, medium);
+            let replica = self.replica(&gate, visit);
+            if visit > 0 && self.story == Story::TriesNextGate {
+                // A rider walks to the next gate; until the first verdict is told to the fleet the code is being decided.
+                tokio::time::sleep(WALK).await;
+            }
+            let expected = self.where_asked(expected, *first_replica.get_or_insert(replica) == replica);
             let began = Instant::now();
-            let answer = self.check(&gate, request).await;
+            let answer = self.check(&gate, replica, request).await;
             let latency = began.elapsed();
             progress.step();
             let answer = answer.map(Response::into_inner);
@@ -110,8 +120,30 @@ impl Visit {
         (gate, request)
     }
 
-    async fn check(&self, gate: &Gate, request: CheckRequest) -> Result<Response<CheckResponse>, Status> {
-        let channel = self.city.channel(&gate.identity).map_err(|_| Status::internal("no such gate"))?;
+    /// Which replica the gate asks: its own, and another one where that has not answered.
+    fn replica(&self, gate: &Gate, visit: usize) -> usize {
+        let again = if self.story == Story::IsRetried { visit } else { 0 };
+        (gate.replica + again) % self.city.replicas.count()
+    }
+
+    /// Replicas that share nothing do not know what another has let in.
+    fn where_asked(&self, expected: Expected, same_replica: bool) -> Expected {
+        match self.story {
+            Story::LendsCode | Story::IsRetried if !same_replica && !self.city.shares_claims() => {
+                plan::enters(Rider::Healthy)
+            }
+            _ => expected,
+        }
+    }
+
+    async fn check(
+        &self,
+        gate: &Gate,
+        replica: usize,
+        request: CheckRequest,
+    ) -> Result<Response<CheckResponse>, Status> {
+        let channel = self.city.replicas.channel(&gate.identity, replica);
+        let channel = channel.map_err(|_| Status::internal("no such gate"))?;
         ValidatorServiceClient::new(channel).check(request).await
     }
 
@@ -150,7 +182,8 @@ impl Visit {
         };
         let report =
             ReportInspectionRequest { verdict_id: answer.verdict_id.clone(), outcome: outcome.into() };
-        ValidatorServiceClient::new(self.city.channel(&gate.identity)?).report_inspection(report).await?;
+        let channel = self.city.replicas.channel(&gate.identity, gate.replica)?;
+        ValidatorServiceClient::new(channel).report_inspection(report).await?;
         Ok(())
     }
 }

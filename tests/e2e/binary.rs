@@ -292,6 +292,66 @@ fn the_demo_can_be_stopped_while_it_rides() {
     assert!(text(&done.stderr).contains("told to stop before the day was over"), "{}", text(&done.stderr));
 }
 
+/// Everything that replicas share is looked at, and every line is as expected.
+#[test]
+fn the_demo_shows_replicas_that_are_as_one_gateway() {
+    let done = ridegate()
+        .args(["demo", "--taps", "200", "--rate", "100", "--seed", "7", "--replicas", "2", "--redis"])
+        .output()
+        .unwrap();
+    let shown = text(&done.stdout);
+    assert!(shown.contains("200 taps sent, 200 answered, 200 as expected"), "{shown}");
+    for looked_at in
+        ["at 50 gates of 2 replicas", "retried at every other", "turn RED", "withdrawn", "killed"]
+    {
+        assert!(shown.contains(looked_at), "{looked_at} in {shown}");
+    }
+    assert_eq!(shown.matches("┆ as expected").count(), 9, "{shown}");
+    assert_eq!(done.status.code(), Some(0), "{shown}");
+}
+
+#[test]
+fn the_demo_says_what_replicas_without_redis_do_not_share() {
+    let done = ridegate().args(["demo", "--taps", "60", "--rate", "60", "--replicas", "2"]).output().unwrap();
+    let shown = text(&done.stdout);
+    assert!(shown.contains("The replicas share the registry alone"), "{shown}");
+    assert!(shown.contains("60 taps sent, 60 answered, 60 as expected"), "{shown}");
+    assert_eq!(done.status.code(), Some(0));
+
+    let done = ridegate().env("PATH", "/nowhere").args(["demo", "--taps", "1", "--redis"]).output().unwrap();
+    assert!(text(&done.stderr).contains("--redis needs redis-server: install"), "{}", text(&done.stderr));
+    assert_eq!(done.status.code(), Some(64));
+}
+
+#[test]
+fn the_demo_takes_its_redis_with_it_when_it_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let city = folder.path().join("city");
+    let mut demo = ridegate()
+        .args(["demo", "--taps", "100000", "--rate", "20", "--redis", "--folder"])
+        .arg(&city)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Only Redis is told this folder.
+    let working_in = city.join("redis");
+    let is_one = |entry: std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.any(|word| word == working_in.as_os_str().as_encoded_bytes())
+    };
+    let runs = || std::fs::read_dir("/proc").unwrap().map_while(Result::ok).any(is_one);
+    while !runs() {
+        assert!(demo.try_wait().unwrap().is_none(), "it ended before it had a Redis");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = demo.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(demo.wait().unwrap().code(), Some(1));
+    assert!(!runs(), "Redis is left behind");
+}
+
 #[test]
 fn a_log_level_that_is_none_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,14 @@ use std::{
 };
 
 use image::{DynamicImage, GrayImage, Luma, imageops};
-use ridegate_sim::{city::City, mint::Mint, picture::png, pki::Files, riders::Rider, site::Site};
+use ridegate_sim::{
+    city::{Blueprint, City},
+    mint::Mint,
+    picture::png,
+    pki::Files,
+    riders::Rider,
+    site::Site,
+};
 use tempfile::TempDir;
 
 use crate::house::{GATE, House, digits};
@@ -340,7 +347,7 @@ fn what_scan_cannot_use_is_refused_with_what_is_allowed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_made_for_a_running_city_is_one_of_its_riders() {
-    let city = City::build(7, "", None).await.unwrap();
+    let city = City::build(&Blueprint { seed: 7, ..Blueprint::default() }).await.unwrap();
     let folder = city.folder();
     let (here, bus) = (folder.to_str().unwrap(), Files::of(&folder.join("pki"), "validator-bjbus-reader-3"));
     let (ca, endpoint) = (folder.join("pki/ca.pem"), city.endpoint());
