@@ -393,8 +393,9 @@ async fn certificates_are_asked_for_and_shown() {
     let read = |path: &Path| fs::read(path).unwrap();
     let ca = |pki: &Pki| Some(read(&pki.ca()));
     let shown = Some((read(&client.certificate), read(&client.key)));
+    let shown_again = shown.clone();
 
-    let strict = Server::with_tls(&ours, &server, &[]);
+    let strict = Server::with_tls(&ours, [&server, &client], &[]);
     let to = |server: &Server, ca, client| {
         let certificates = Some(Place::certificates(ca, client).unwrap());
         Place { certificates, ..single(server) }
@@ -410,8 +411,18 @@ async fn certificates_are_asked_for_and_shown() {
         assert_eq!(refused.life(), 0);
     }
     lines.puts("key").await;
-    let mild = Server::with_tls(&ours, &server, &["tls-auth-clients no"]);
+    let mild = Server::with_tls(&ours, [&server, &client], &["tls-auth-clients no"]);
     Lines::used(to(&mild, ca(&ours), None)).await.puts("key").await;
+
+    // Whom others name is asked in the same way.
+    let cluster = Cluster::with_tls(&ours, [&server, &client]);
+    let keys = cluster.keys("key");
+    let certificates = Some(Place::certificates(ca(&ours), shown_again).unwrap());
+    let of_cluster = Place { certificates, ..place(Form::Cluster, &cluster.urls()[..1]) };
+    let lines = Lines::used(of_cluster).await;
+    for key in &keys {
+        lines.puts(key).await;
+    }
 }
 
 /// The rules that `docs/operations.md` gives: for Redis, and for Sentinels.
