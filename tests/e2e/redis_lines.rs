@@ -298,6 +298,25 @@ async fn a_failover_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_is_whom_most_sentinels_name_also_while_the_old_one_answers() {
+    let (watched, other) = (Sentinel::start(), Server::start());
+    let lines = Lines::used(place(Form::Sentinel(MASTER.into()), &watched.urls())).await;
+    lines.puts("key").await;
+    let life = lines.life();
+    let port = other.port().to_string();
+    // The first one is cut off, and does not know.
+    for sentinel in &watched.sentinels[1..] {
+        assert_eq!(sentinel.cli(&["SENTINEL", "REMOVE", MASTER]), "OK");
+        assert_eq!(sentinel.cli(&["SENTINEL", "MONITOR", MASTER, "127.0.0.1", &port, "2"]), "OK");
+    }
+    until(|| lines.life() > life).await;
+    lines.until(true).await;
+    lines.puts("key").await;
+    assert_eq!(other.cli(&["GET", "key"]), "this");
+    assert!(watched.servers[0].cli(&["ROLE"]).starts_with("master"), "nobody has told it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_move_are_followed_within_the_question() {
     let cluster = Cluster::start();
     let lines = Lines::used(place(Form::Cluster, &cluster.urls()[..1])).await;
