@@ -37,7 +37,8 @@ impl Sentinels {
             let why = asked.iter().find_map(|answer| answer.as_ref().err().copied());
             return Err(why.unwrap_or(Cause::NoMaster));
         }
-        votes.iter().map(|(_, address)| place.at(address)).collect()
+        let named: Vec<_> = votes.iter().filter_map(|(_, address)| place.at(address).ok()).collect();
+        if named.is_empty() { Err(Cause::Exposed) } else { Ok(named) }
     }
 }
 
