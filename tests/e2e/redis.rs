@@ -43,12 +43,12 @@ impl Redis {
         Self::begin(lines, None)
     }
 
-    /// With TLS, certified by `pki`; it wants a certificate of its clients as well.
-    pub fn with_tls(pki: &Pki, server: &Files, lines: &[&str]) -> Self {
-        Self::begin(lines, Some((pki, server)))
+    /// With TLS, certified by `pki`; it wants a certificate of its clients as well, such as `client`.
+    pub fn with_tls(pki: &Pki, [server, client]: [&Files; 2], lines: &[&str]) -> Self {
+        Self::begin(lines, Some((pki, server, client)))
     }
 
-    fn begin(lines: &[&str], tls: Option<(&Pki, &Files)>) -> Self {
+    fn begin(lines: &[&str], tls: Option<(&Pki, &Files, &Files)>) -> Self {
         let mut said = String::new();
         for _ in 0..5 {
             // Somebody else may take the port before the server does.
@@ -65,17 +65,10 @@ impl Redis {
             };
             let mut settings = match tls {
                 None => format!("port {}\n", redis.port),
-                Some((pki, Files { certificate, key })) => {
-                    let [ca, certificate, key] = [&pki.ca(), certificate, key].map(|path| shown(path));
-                    let client = ["--tls", "--cacert", &ca, "--cert", &certificate, "--key", &key];
-                    redis.client.extend(client.map(ToOwned::to_owned));
-                    format!(
-                        "port 0\ntls-port {}\ntls-ca-cert-file {ca}\ntls-cert-file {certificate}\ntls-key-file {key}\n",
-                        redis.port
-                    )
-                }
+                Some((pki, server, client)) => redis.certified(pki, server, client),
             };
-            settings += &format!("user {} on >{} ~* &* +@all\n", TESTER[0], TESTER[1]);
+            let tester = format!("user {} on >{} ~* &* +@all\n", TESTER[0], TESTER[1]);
+            settings.push_str(&tester);
             // A replica is there at once, and nobody's memory goes to disk.
             settings += "save \"\"\nappendonly no\nrepl-diskless-sync-delay 0\nrepl-diskless-load swapdb\n";
             settings += &lines.join("\n");
@@ -85,6 +78,20 @@ impl Redis {
             }
         }
         panic!("Redis does not start:\n{said}");
+    }
+
+    /// What it is told of certificates; the client is told as well.
+    fn certified(&mut self, pki: &Pki, server: &Files, client: &Files) -> String {
+        let ca = shown(&pki.ca());
+        let [certificate, key] = [&client.certificate, &client.key].map(|path| shown(path));
+        let asking = ["--tls", "--cacert", &ca, "--cert", &certificate, "--key", &key];
+        self.client.extend(asking.map(ToOwned::to_owned));
+        let [of_server, key_of_server] = [&server.certificate, &server.key].map(|path| shown(path));
+        format!(
+            "port 0\ntls-port {}\ntls-ca-cert-file {ca}\ntls-cert-file {of_server}\ntls-key-file {key_of_server}\n\
+             tls-client-cert-file {certificate}\ntls-client-key-file {key}\n",
+            self.port
+        )
     }
 
     /// One that watches over the master on this port.
@@ -164,8 +171,9 @@ impl Redis {
     /// Asks it something, as one who may do everything; what it says.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let output = self.client(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said.trim_end().to_owned()
     }
 
     fn client(&self, arguments: &[&str]) -> Command {
@@ -290,10 +298,19 @@ impl Cluster {
 
     /// With these lines of configuration for each.
     pub fn with(lines: &[&str]) -> Self {
+        Self::of(lines, Redis::with)
+    }
+
+    /// With TLS, certified by `pki`; to each other they show themselves as clients.
+    pub fn with_tls(pki: &Pki, files: [&Files; 2]) -> Self {
+        Self::of(&["tls-cluster yes"], |lines| Redis::with_tls(pki, files, lines))
+    }
+
+    fn of(lines: &[&str], start: impl Fn(&[&str]) -> Redis) -> Self {
         let mut settings =
             vec!["cluster-enabled yes", "cluster-node-timeout 2000", "cluster-require-full-coverage no"];
         settings.extend(lines);
-        let servers: Vec<_> = (0..3).map(|_| Redis::with(&settings)).collect();
+        let servers: Vec<_> = (0..3).map(|_| start(&settings)).collect();
         let all: Vec<_> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
         let mut arguments = vec!["--cluster", "create"];
         arguments.extend(all.iter().map(String::as_str));

@@ -298,6 +298,25 @@ async fn a_failover_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_is_whom_most_sentinels_name_also_while_the_old_one_answers() {
+    let (watched, other) = (Sentinel::start(), Server::start());
+    let lines = Lines::used(place(Form::Sentinel(MASTER.into()), &watched.urls())).await;
+    lines.puts("key").await;
+    let life = lines.life();
+    let port = other.port().to_string();
+    // The first one is cut off, and does not know.
+    for sentinel in &watched.sentinels[1..] {
+        assert_eq!(sentinel.cli(&["SENTINEL", "REMOVE", MASTER]), "OK");
+        assert_eq!(sentinel.cli(&["SENTINEL", "MONITOR", MASTER, "127.0.0.1", &port, "2"]), "OK");
+    }
+    until(|| lines.life() > life).await;
+    lines.until(true).await;
+    lines.puts("key").await;
+    assert_eq!(other.cli(&["GET", "key"]), "this");
+    assert!(watched.servers[0].cli(&["ROLE"]).starts_with("master"), "nobody has told it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_move_are_followed_within_the_question() {
     let cluster = Cluster::start();
     let lines = Lines::used(place(Form::Cluster, &cluster.urls()[..1])).await;
@@ -393,8 +412,9 @@ async fn certificates_are_asked_for_and_shown() {
     let read = |path: &Path| fs::read(path).unwrap();
     let ca = |pki: &Pki| Some(read(&pki.ca()));
     let shown = Some((read(&client.certificate), read(&client.key)));
+    let shown_again = shown.clone();
 
-    let strict = Server::with_tls(&ours, &server, &[]);
+    let strict = Server::with_tls(&ours, [&server, &client], &[]);
     let to = |server: &Server, ca, client| {
         let certificates = Some(Place::certificates(ca, client).unwrap());
         Place { certificates, ..single(server) }
@@ -410,8 +430,18 @@ async fn certificates_are_asked_for_and_shown() {
         assert_eq!(refused.life(), 0);
     }
     lines.puts("key").await;
-    let mild = Server::with_tls(&ours, &server, &["tls-auth-clients no"]);
+    let mild = Server::with_tls(&ours, [&server, &client], &["tls-auth-clients no"]);
     Lines::used(to(&mild, ca(&ours), None)).await.puts("key").await;
+
+    // Whom others name is asked in the same way.
+    let cluster = Cluster::with_tls(&ours, [&server, &client]);
+    let keys = cluster.keys("key");
+    let certificates = Some(Place::certificates(ca(&ours), shown_again).unwrap());
+    let of_cluster = Place { certificates, ..place(Form::Cluster, &cluster.urls()[..1]) };
+    let lines = Lines::used(of_cluster).await;
+    for key in &keys {
+        lines.puts(key).await;
+    }
 }
 
 /// The rules that `docs/operations.md` gives: for Redis, and for Sentinels.

@@ -29,6 +29,8 @@ pub(super) enum Cause {
     Alone,
     /// The Sentinels know no master of this name.
     NoMaster,
+    /// It is on another machine, and was to be asked without TLS.
+    Exposed,
     /// Nothing is wrong with it: this question cannot be answered, or not here.
     Question,
     /// It can do nothing at the moment.
@@ -87,6 +89,7 @@ impl Cause {
             Self::Full => "it is out of memory",
             Self::Loading => "it is loading",
             Self::Alone => "it has lost its master or its cluster",
+            Self::Exposed => "it is on another machine: that needs rediss://",
             Self::NoMaster => "the Sentinels know no master of this name",
             Self::Question => "it does not understand what the gateway asks",
             Self::Unfit => "it can do nothing at the moment",

@@ -159,7 +159,7 @@ impl Whose {
         sentinels: &mut Sentinels,
     ) -> Result<Vec<ConnectionInfo>, Cause> {
         match (self, &place.form) {
-            (Self::Node(address, _), _) => Ok(place.at(address).into_iter().collect()),
+            (Self::Node(address, _), _) => Ok(vec![place.at(address)?]),
             (Self::Master, Form::Sentinel(master)) => sentinels.masters(place, master).await,
             (Self::Master, _) => Ok(place.nodes.clone()),
         }

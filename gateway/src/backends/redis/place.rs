@@ -97,16 +97,19 @@ impl Place {
         readable.map(|_| certificates).map_err(|_| "ca, certificate and key must be PEM files")
     }
 
-    /// A server that was named by another: asked as those of the configuration are.
-    pub(super) fn at(&self, address: &Address) -> Option<ConnectionInfo> {
+    /// A server that was named by another: asked as those of the configuration are. Where those are on this machine and have
+    /// no TLS, it must be here too: what passes there crosses no network in the clear.
+    pub(super) fn at(&self, address: &Address) -> Result<ConnectionInfo, Cause> {
         let (host, port) = (address.host.to_string(), address.port);
-        let node = self.nodes.first()?;
-        let address = if Self::is_secure(node) {
+        let node = self.nodes.first().ok_or(Cause::Unreachable)?;
+        let is_secure = Self::is_secure(node);
+        let named = node.clone().set_addr(if is_secure {
             ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
         } else {
             ConnectionAddr::Tcp(host, port)
-        };
-        Some(node.clone().set_addr(address))
+        });
+        let stays_here = self.nodes.iter().all(Self::is_local);
+        if !is_secure && stays_here && !Self::is_local(&named) { Err(Cause::Exposed) } else { Ok(named) }
     }
 
     pub(super) async fn connect(&self, node: &ConnectionInfo) -> Result<MultiplexedConnection, Cause> {
@@ -196,5 +199,39 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(nodes: &[&str], host: &str) -> Result<String, Cause> {
+        let nodes = nodes.iter().map(|url| Place::node(url).unwrap()).collect();
+        let (access, sentinel_access) = (Access::default(), Access::default());
+        let place = Place { form: Form::Cluster, nodes, access, sentinel_access, certificates: None };
+        place.at(&Address::new(host, 7)).map(|node| format!("{} {}", node.addr(), Place::is_secure(&node)))
+    }
+
+    #[test]
+    fn whoever_is_named_by_others_is_asked_as_they_are_and_nobody_elsewhere_in_the_clear() {
+        assert_eq!(named(&["rediss://localhost:1"], "10.0.0.1").as_deref(), Ok("10.0.0.1:7 true"));
+        for here in ["127.0.0.2", "localhost", "::1"] {
+            assert_eq!(named(&["redis://127.0.0.1:1"], here), Ok(format!("{here}:7 false")));
+        }
+        for elsewhere in ["10.0.0.1", "redis.example"] {
+            assert_eq!(named(&["redis://127.0.0.1:1"], elsewhere), Err(Cause::Exposed));
+            // For development: the configuration names one elsewhere already.
+            assert!(named(&["redis://127.0.0.1:1", "redis://10.0.0.9:1"], elsewhere).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_address_is_read_with_its_host_in_brackets_or_without_one() {
+        assert_eq!(Address::parse("[::1]:7"), Some(Address::new("::1", 7)));
+        let teller = Address::new("h", 1);
+        assert_eq!(Address::parse(":7").map(|address| address.told_by(&teller)), Some(Address::new("h", 7)));
+        assert_eq!(Address::parse("h"), None);
+        assert_eq!(Address::parse("h:x"), None);
     }
 }

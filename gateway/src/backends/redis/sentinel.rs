@@ -33,9 +33,12 @@ impl Sentinels {
             }
         }
         votes.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-        let named: Vec<_> = votes.iter().filter_map(|(_, address)| place.at(address)).collect();
-        let why = asked.iter().find_map(|answer| answer.as_ref().err().copied()).unwrap_or(Cause::NoMaster);
-        if named.is_empty() { Err(why) } else { Ok(named) }
+        if votes.is_empty() {
+            let why = asked.iter().find_map(|answer| answer.as_ref().err().copied());
+            return Err(why.unwrap_or(Cause::NoMaster));
+        }
+        let named: Vec<_> = votes.iter().filter_map(|(_, address)| place.at(address).ok()).collect();
+        if named.is_empty() { Err(Cause::Exposed) } else { Ok(named) }
     }
 }
 
