@@ -180,7 +180,8 @@ async fn four_replicas_admit_what_one_would() {
         let replicas = Replica::four(&redis, rate).await;
         let came = flood_for(&replicas, Duration::from_secs(2), 8000.0, shares).await;
         println!("leased, {shares:?}: {:.3} of the budget, {came:?}", came.of(rate));
-        assert!(came.of(rate) <= 1.05, "{} of the budget with {shares:?}: {came:?}", came.of(rate));
+        // Five percent are allowed; leases need none, but for what clocks differ.
+        assert!(came.of(rate) <= 1.01, "{} of the budget with {shares:?}: {came:?}", came.of(rate));
         assert!(came.of(rate) >= 0.5, "{} of the budget with {shares:?}: {came:?}", came.of(rate));
         drop(replicas);
         redis.cli(&["FLUSHALL"]);
