@@ -129,7 +129,7 @@ async fn flood(replicas: &[Replica], per_second: f64, shares: [f64; 4], stop: &A
         floods.spawn(async move {
             let one = NonZeroU32::new(1_000_000).unwrap();
             let taps = Rate { per_second: one, burst: one };
-            let limits = CardLimits { taps, many: 90, window: Duration::from_secs(60) };
+            let limits = CardLimits { taps, many: 90, window: Duration::from_mins(1) };
             let reader = CardTaps::new(limits, Arc::new(Keyring::new(&[1; 32])), Arc::default());
             let validator = Validator { operator: "o".into(), device: "d".into() };
             let device = Device { validator, gate: String::new() };
@@ -180,7 +180,8 @@ async fn four_replicas_admit_what_one_would() {
         let replicas = Replica::four(&redis, rate).await;
         let came = flood_for(&replicas, Duration::from_secs(2), 8000.0, shares).await;
         println!("leased, {shares:?}: {:.3} of the budget, {came:?}", came.of(rate));
-        assert!(came.of(rate) <= 1.05, "{} of the budget with {shares:?}: {came:?}", came.of(rate));
+        // Five percent are allowed; leases need none, but for what clocks differ.
+        assert!(came.of(rate) <= 1.01, "{} of the budget with {shares:?}: {came:?}", came.of(rate));
         assert!(came.of(rate) >= 0.5, "{} of the budget with {shares:?}: {came:?}", came.of(rate));
         drop(replicas);
         redis.cli(&["FLUSHALL"]);
@@ -255,7 +256,7 @@ async fn the_smallest_budget_works_at_every_replica() {
     let mut admitted = 0;
     for replica in [2, 0, 3, 1] {
         let mut here = 0;
-        while here == 0 && began.elapsed() < Duration::from_secs(60) {
+        while here == 0 && began.elapsed() < Duration::from_mins(1) {
             here = replicas[replica].calls(1).await;
             admitted += here;
             sleep(Duration::from_millis(5)).await;
@@ -341,7 +342,7 @@ async fn two_gateways_have_one_budget_of_calls_and_say_so() {
             Ok(told) => break told.into_inner(),
             Err(status) => assert_eq!(status.code(), Code::ResourceExhausted),
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "no call is let in");
+        assert!(began.elapsed() < Duration::from_mins(1), "no call is let in");
         sleep(Duration::from_millis(50)).await;
     };
     assert!(!told.whole_fleet && told.replicas == 2, "{told:?}");

@@ -96,6 +96,9 @@ impl Fleet {
 
 impl fmt::Debug for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fleet").field("bank", &self.bank).field("standing", &self.standing).finish()
+        f.debug_struct("Fleet")
+            .field("bank", &self.bank)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
     }
 }

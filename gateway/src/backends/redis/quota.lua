@@ -68,9 +68,10 @@ for budget = 2, #KEYS do
   if hand < need then
     redis.call('HSET', key, 'u', whole(now), 'by', me)
   end
-  -- A share of what nobody needs now, so that what begins anywhere is served at once.
+  -- A share of what nobody needs now, so that what begins anywhere is served at once. Who is alone has half, and the only
+  -- token: another that comes shall find some.
   local spare = math.max(tokens, 0) + math.max(hand - need, 0)
-  local share = math.floor(spare / (2 * replicas - 1))
+  local share = replicas == 1 and math.ceil(spare / 2) or math.floor(spare / (2 * replicas - 1))
   granted = granted + take(need + share - hand)
 
   redis.call('HSET', key, 't', string.format('%.6f', tokens), 'at', whole(now), 'h' .. me, whole(hand))
