@@ -107,6 +107,7 @@ fn only_the_edges_name_the_wire() {
         "gateway/src/transport/",
         "gateway/src/backends/authority/",
         "gateway/src/backends/code_resolver.rs",
+        "gateway/src/backends/retry.rs",
         "gateway/src/app/upstream.rs",
         "gateway/src/config/values.rs",
     ];

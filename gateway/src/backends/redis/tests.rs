@@ -8,6 +8,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, test_runner::TestRunner};
+use redis::IntoConnectionInfo;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -56,7 +57,7 @@ impl Server {
     /// Connected to it.
     pub(crate) async fn shared(&self) -> Arc<Shared> {
         let socket = self.folder.path().join("redis.sock");
-        let node = Place::node(&format!("redis+unix://{}", socket.display())).unwrap();
+        let node = format!("redis+unix://{}", socket.display()).into_connection_info().unwrap();
         let access = Access::default();
         let place = Place {
             form: Form::Single,
