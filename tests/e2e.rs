@@ -64,6 +64,8 @@ mod front_door;
 mod hostile;
 #[path = "e2e/import.rs"]
 mod import;
+#[path = "e2e/in_force.rs"]
+mod in_force;
 #[path = "e2e/leaks.rs"]
 mod leaks;
 #[path = "e2e/leaving.rs"]

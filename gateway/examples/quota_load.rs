@@ -45,6 +45,7 @@ impl Replica {
                 nodes: vec![Place::node(url).unwrap()],
                 access: Access::default(),
                 sentinel_access: Access::default(),
+                timeout: Duration::from_millis(250),
                 certificates: None,
             };
             let redis = Redis::new(place, metrics.upstream("redis"), Health::new(false));

@@ -13,14 +13,17 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use ridegate_adapters::{FUTURE_SKEW_S, RideCode};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
 
 use crate::{
     admission::tap::Tap,
     backends::{
         memory::{ClaimName, ClaimTable},
-        redis::shared::{self, Account, Settled, Shared},
+        redis::{
+            Away,
+            shared::{self, Account, Settled, Shared},
+        },
     },
     clock::Clock,
     domain::{
@@ -32,8 +35,10 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Redis may lose what it acknowledged in so long before it failed: followers copy it a little later.
-const MAY_BE_LOST: SignedDuration = SignedDuration::from_secs(10);
+/// How often it is looked for what the fleet does not know.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// What was shown less long ago may be on its way.
+const SETTLED: SignedDuration = SignedDuration::from_secs(2);
 /// Claims that are told again at once.
 const AT_ONCE: usize = 64;
 
@@ -64,6 +69,8 @@ pub enum Taken {
     },
     /// Refuse.
     Replayed,
+    /// There was no time to ask the fleet.
+    Unasked,
 }
 
 /// How the fleet is asked about a claim.
@@ -96,21 +103,24 @@ impl Claims {
         asking: Asking,
     ) -> Taken {
         let keys = &self.0.keys;
+        let name = self.name(&code, tap);
+        // Of this claim alone: nobody who reads them all can tell that two codes were shown at one gate.
+        let [operator, device, gate] = tap.device.parts();
         let showing = Showing {
-            device: keys.pseudonym(Use::Claim, &tap.device.parts()),
-            request: keys.pseudonym(Use::Claim, &[tap.request_id.as_bytes()]),
+            device: keys.pseudonym(Use::Claim, &[&name.claim.0, operator, device, gate]),
+            request: keys.pseudonym(Use::Claim, &[&name.claim.0, tap.request_id.as_bytes()]),
             verdict_id,
             at: now,
         };
         // As long as the code could be shown, by the most generous clock.
         let until = Timestamp::from_second(code.expires_at.plus(i64::from(FUTURE_SKEW_S)).0)
             .unwrap_or(Timestamp::MAX);
-        let name = self.name(&code, tap);
         let taken = self.judge(code, name, showing, until, asking).await;
         self.0.metrics.claim(match &taken {
             Taken::Fresh(fresh) if fresh.retry_of.is_none() => "fresh",
             Taken::Fresh(_) | Taken::Repeat { .. } => "repeat",
             Taken::Replayed => "replayed",
+            Taken::Unasked => "unasked",
         });
         taken
     }
@@ -180,6 +190,8 @@ impl Claims {
                     }
                 }
             }
+            // It was not away: this verdict had no time left to ask it.
+            Err(Away::TimedOut) if left < fleet.cap() => Taken::Unasked,
             Err(_) => {
                 fresh.degraded = Some(Degraded::Redis);
                 known.map_or(Taken::Fresh(fresh), |(first, outcome)| Taken::Repeat { first, outcome })
@@ -187,15 +199,33 @@ impl Claims {
         }
     }
 
-    /// Tells the fleet, each time that it is there again, what it has missed, or may have lost. For as long as the process
-    /// runs.
+    /// Tells the fleet what it does not know: what was decided while it was away, or was not heard of; and each time that it
+    /// is there again everything, for it may have lost what it acknowledged. For as long as the process runs.
     pub async fn tell_again(self, clock: Clock) {
         let Some(fleet) = &self.0.fleet else { return };
         let mut lives = fleet.redis().lives();
-        while lives.changed().await.is_ok() {
-            let now = clock.now();
-            let since = now.saturating_sub(MAY_BE_LOST).unwrap_or(Timestamp::MIN);
-            for some in self.0.table.unknown_since(since, now).chunks(AT_ONCE) {
+        loop {
+            let mut on_its_way = SETTLED;
+            tokio::select! {
+                () = sleep(TELL_EVERY) => {}
+                changed = lives.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.0.table.forget_told();
+                    on_its_way = SignedDuration::ZERO;
+                }
+            }
+            if fleet.redis().is_there() {
+                self.tell_untold(clock.now(), on_its_way).await;
+            }
+        }
+    }
+
+    async fn tell_untold(&self, now: Timestamp, on_its_way: SignedDuration) {
+        let shown_before = now.saturating_sub(on_its_way).unwrap_or(Timestamp::MIN);
+        for shard in self.0.table.untold(shown_before, now) {
+            for some in shard.chunks(AT_ONCE) {
                 let mut telling = JoinSet::new();
                 for (name, claim) in some.iter().cloned() {
                     telling.spawn(self.clone().tell(name, claim, now));
@@ -206,13 +236,13 @@ impl Claims {
     }
 
     async fn tell(self, name: ClaimName, claim: Claim, now: Timestamp) {
-        let (showing, outcome, until) = claim.into_parts();
+        let (showing, first, outcome, until) = claim.into_parts();
         let of = showing.verdict_id;
-        let settled = Settled { showing, first: of, until, outcome };
-        if let Some(fleet) = &self.0.fleet
+        let settled = Settled { showing, first, until, outcome };
+        if let (Some(fleet), Some(outcome)) = (&self.0.fleet, outcome)
             && fleet.tell(&name, &settled, now).await.is_ok()
         {
-            self.0.table.told(&name, of);
+            self.0.table.told(&name, of, outcome);
         }
     }
 
@@ -289,6 +319,9 @@ impl Fresh {
             self.claims.0.table.begin_anew(self.name, self.showing.clone(), self.until);
             self.claim_of = Some(self.showing.verdict_id);
         }
+        if let Some(of) = self.claim_of {
+            self.claims.0.table.know_as(&self.name, of, first);
+        }
     }
 
     /// It is not to be decided, and the fleet knows that.
@@ -313,8 +346,8 @@ impl Fresh {
             let settled = Settled { showing: showing.clone(), first: *first, until: *until, outcome };
             let (claims, name, of, now) = (self.claims.clone(), *name, self.claim_of, showing.at);
             fleet.settle(name, settled, now, move || {
-                if let Some(of) = of {
-                    claims.0.table.told(&name, of);
+                if let (Some(of), Some(outcome)) = (of, outcome) {
+                    claims.0.table.told(&name, of, outcome);
                 }
             });
         }

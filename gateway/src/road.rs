@@ -18,7 +18,7 @@ use crate::{
     domain::{
         decide::decide,
         policy::Policy,
-        verdict::{Finding, Inspect, Refused, Verdict},
+        verdict::{Degraded, Finding, Inspect, Refused, Verdict},
     },
     metrics::Metrics,
     presented::Presented,
@@ -132,6 +132,10 @@ impl Road {
                         return Ok(Passed { finding: outcome, retry_of: Some(first) });
                     }
                     Taken::Replayed => return Err(Inspect::CodeReplayed.into()),
+                    Taken::Unasked => {
+                        let degraded = Some(Degraded::Redis);
+                        return Err(Refused { reason: Inspect::LookupFailed, degraded });
+                    }
                 };
                 stages.passed(Stage::Claim);
                 Presented::Code(fresh)

@@ -363,6 +363,68 @@ async fn without_redis_each_replica_is_alone_and_says_so() {
     assert_eq!((said(&next).as_str(), next.degraded), (LET_THROUGH, None));
 }
 
+/// The follower that becomes master has never heard of the claims: who decided tells it. In between a code may be let in once
+/// more at a replica that has not seen it, and never at one that has.
+#[tokio::test(flavor = "multi_thread")]
+async fn through_a_failover_a_used_code_stays_used() {
+    let mut sentinel = Sentinel::start();
+    let redis = format!("nodes = {:?}\nsentinel = \"{MASTER}\"\n", sentinel.urls());
+    let fleet = Fleet::of(3, &redis, "").await;
+    let house = &fleet.house;
+    house.settle(1, Rider::Healthy).await;
+    let mut codes = Vec::new();
+    for tap in 0..10 {
+        let code = house.fresh(&house.phone(1));
+        let answer = fleet.check(tap % 2, &gate(tap), request("r", code.clone())).await;
+        assert_eq!(said(&answer), LET_THROUGH);
+        codes.push((tap % 2, code));
+    }
+    // Long ago, and acknowledged.
+    fleet.asked_to(0, "redis", "settle", 5).await;
+    fleet.asked_to(1, "redis", "settle", 5).await;
+    house.clock.advance(SignedDuration::from_secs(60));
+    let follower = 1 - sentinel.master();
+    sentinel.servers[follower].cli(&["CONFIG", "SET", "replica-read-only", "no"]);
+    sentinel.servers[follower].cli(&["FLUSHALL"]);
+    let master = sentinel.fail_over();
+    assert_eq!(master, follower);
+    let claims = || sentinel.servers[master].cli(&["--scan", "--pattern", "*:c:*"]).lines().count();
+    for _ in 0..2_000 {
+        if claims() == 10 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(claims(), 10, "told again");
+    fleet.uses_redis(true).await;
+    for (seen, code) in &codes {
+        for replica in [*seen, 1 - seen, 2] {
+            let answer = fleet.check(replica, &gate(90), request("again", code.clone())).await;
+            assert_eq!(said(&answer), REPLAYED, "at {replica}");
+        }
+    }
+}
+
+/// A caller with no time left gets no verdict of one replica alone: Redis knows that the code is used.
+#[tokio::test]
+async fn a_verdict_with_no_time_to_ask_is_not_one_of_a_replica_alone() {
+    let redis = Redis::start();
+    let fleet = Fleet::of(2, &one(&redis), "").await;
+    let house = &fleet.house;
+    house.settle(1, Rider::Healthy).await;
+    let code = house.fresh(&house.phone(1));
+    assert_eq!(said(&fleet.check(0, GATE, request("a", code.clone())).await), LET_THROUGH);
+    redis.pause();
+    let out =
+        CheckRequest { direction: Direction::Exit.into(), ..request("b", house.fresh(&house.phone(1))) };
+    let mut hurried = identified(&gate(2), out);
+    hurried.set_timeout(Duration::from_millis(300));
+    let answer = ValidatorServiceClient::new(fleet.channel(1)).check(hurried).await;
+    redis.resume();
+    let answer = answer.unwrap().into_inner();
+    assert_eq!((said(&answer).as_str(), answer.degraded), ("INSPECT LOOKUP_FAILED", degraded()));
+}
+
 /// Nobody in Redis: no account, subject or device, in no key and no value.
 #[tokio::test]
 async fn nothing_in_redis_names_a_rider_a_gate_or_a_place() {

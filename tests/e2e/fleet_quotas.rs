@@ -66,6 +66,7 @@ impl Replica {
                 nodes: vec![Place::node(&redis.url()).unwrap()],
                 access: Access::default(),
                 sentinel_access: Access::default(),
+                timeout: Duration::from_secs(1),
                 certificates: None,
             };
             let shared = Shared::new(place, metrics.upstream("redis"), Health::new(false));

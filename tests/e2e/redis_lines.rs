@@ -99,7 +99,14 @@ async fn until(condition: impl Fn() -> bool) {
 fn place(form: Form, urls: &[String]) -> Place {
     let nodes = urls.iter().map(|url| Place::node(url).unwrap()).collect();
     let access = Access::default();
-    Place { form, nodes, access: access.clone(), sentinel_access: access, certificates: None }
+    Place {
+        form,
+        nodes,
+        access: access.clone(),
+        sentinel_access: access,
+        timeout: Duration::from_secs(1),
+        certificates: None,
+    }
 }
 
 fn single(server: &Server) -> Place {

@@ -62,7 +62,8 @@ fn state(redis: &config::Redis, insecure_dev: bool) -> Result<Option<Stated>, Re
         ("sentinel_user", redis.sentinel_user.as_ref()),
         ("sentinel_password_file", redis.sentinel_password_file.as_deref()),
     )?;
-    let mut place = Place { form, nodes, access, sentinel_access, certificates: None };
+    let mut place =
+        Place { form, nodes, access, sentinel_access, timeout: redis.timeout.get(), certificates: None };
     let ends = certify(redis, is_secure, &mut place)?;
     Ok(Some(Stated { place, ends }))
 }

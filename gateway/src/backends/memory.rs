@@ -94,11 +94,7 @@ impl ClaimTable {
 
     /// Records the outcome of the claim that the verdict `of` made, if it is still there.
     pub fn record(&self, key: &ClaimName, of: Uuid, finding: Finding) {
-        if let Some(mut shard) = self.shard(key)
-            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
-        {
-            claim.record(finding);
-        }
+        self.change(key, of, |claim| claim.record(finding));
     }
 
     /// A showing of the claim that the verdict `of` made will not be decided. When none is, the claim is given back.
@@ -111,25 +107,44 @@ impl ClaimTable {
         }
     }
 
-    /// The fleet has heard of the outcome of the claim that the verdict `of` made.
-    pub fn told(&self, key: &ClaimName, of: Uuid) {
-        if let Some(mut shard) = self.shard(key)
-            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
-        {
-            claim.told();
+    /// The fleet has heard of this outcome of the claim that the verdict `of` made.
+    pub fn told(&self, key: &ClaimName, of: Uuid, outcome: Finding) {
+        self.change(key, of, |claim| claim.told(Some(outcome)));
+    }
+
+    /// The fleet knows of a verdict before that which made the claim here.
+    pub fn know_as(&self, key: &ClaimName, of: Uuid, first: Uuid) {
+        self.change(key, of, |claim| claim.know_as(first));
+    }
+
+    /// The fleet may have lost everything that it was told.
+    pub fn forget_told(&self) {
+        for shard in &self.shards {
+            lock(shard).claims.values_mut().for_each(|claim| claim.told(None));
         }
     }
 
-    /// Claims that the fleet may not know, or have lost since: those of codes that are not over.
-    pub fn unknown_since(&self, since: Timestamp, now: Timestamp) -> Vec<(ClaimName, Claim)> {
-        let is_wanted = |claim: &Claim| !claim.is_over(now) && claim.may_be_unknown(since);
-        let mut unknown = Vec::new();
-        for shard in &self.shards {
+    /// Claims that were decided and the fleet does not know, of codes that are not over and were shown before then. A shard
+    /// at a time.
+    pub fn untold(
+        &self,
+        shown_before: Timestamp,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Vec<(ClaimName, Claim)>> {
+        self.shards.iter().map(move |shard| {
+            let is_wanted = |claim: &Claim| !claim.is_over(now) && claim.is_untold(shown_before);
             let shard = lock(shard);
-            let of_shard = shard.claims.iter().filter(|(_, claim)| is_wanted(claim));
-            unknown.extend(of_shard.map(|(name, claim)| (*name, claim.clone())));
+            let wanted = shard.claims.iter().filter(|(_, claim)| is_wanted(claim));
+            wanted.map(|(name, claim)| (*name, claim.clone())).collect()
+        })
+    }
+
+    fn change(&self, key: &ClaimName, of: Uuid, change: impl FnOnce(&mut Claim)) {
+        if let Some(mut shard) = self.shard(key)
+            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
+        {
+            change(claim);
         }
-        unknown
     }
 
     fn shard(&self, key: &ClaimName) -> Option<MutexGuard<'_, Shard>> {

@@ -25,6 +25,8 @@ pub struct Showing {
 #[derive(Debug, Clone)]
 pub struct Claim {
     first: Showing,
+    /// The first verdict on it, anywhere: what repeats name.
+    known_as: Uuid,
     /// The request of its last repeat, keyed: a double read that is retried is a retry.
     repeated_by: Option<Pseudonym>,
     outcome: Option<Finding>,
@@ -69,7 +71,7 @@ pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruli
     let retry = same_device && known_request;
     let read_twice = same_device && next.at.duration_since(claim.first.at) <= double_read;
     if retry || read_twice {
-        return Ruling::Repeat { first: claim.first.verdict_id, outcome: claim.outcome };
+        return Ruling::Repeat { first: claim.known_as, outcome: claim.outcome };
     }
     // Used up, or being decided at this moment: of fifty gates at once, one is fresh.
     if claim.is_free() { Ruling::Fresh } else { Ruling::Replayed }
@@ -78,7 +80,8 @@ pub fn judge(claim: &Claim, next: &Showing, double_read: SignedDuration) -> Ruli
 impl Claim {
     /// A claim made by `first`, not decided yet.
     pub const fn new(first: Showing, until: Timestamp) -> Self {
-        Self { first, repeated_by: None, outcome: None, deciding: 1, until, told: false }
+        let known_as = first.verdict_id;
+        Self { first, known_as, repeated_by: None, outcome: None, deciding: 1, until, told: false }
     }
 
     /// Whether its code may be shown again, anywhere: nobody is deciding about it, and it was not used up.
@@ -101,19 +104,24 @@ impl Claim {
         self.first.verdict_id == verdict_id
     }
 
-    /// The fleet has heard of its outcome.
-    pub(crate) const fn told(&mut self) {
-        self.told = true;
+    /// The fleet knows of a verdict before this process's first.
+    pub(crate) const fn know_as(&mut self, first: Uuid) {
+        self.known_as = first;
     }
 
-    /// Whether the fleet may not know it: its outcome was not told, or only after `since`, which it may have lost.
-    pub(crate) fn may_be_unknown(&self, since: Timestamp) -> bool {
-        self.outcome.is_some() && (!self.told || self.first.at >= since)
+    /// The fleet has heard of this outcome, or may have lost it.
+    pub(crate) fn told(&mut self, of: Option<Finding>) {
+        self.told = of.is_some() && self.outcome == of;
     }
 
-    /// The showing that made it, its outcome, and until when its code could be shown.
-    pub(crate) const fn into_parts(self) -> (Showing, Option<Finding>, Timestamp) {
-        (self.first, self.outcome, self.until)
+    /// Whether the fleet does not know its outcome, although it was shown before then.
+    pub(crate) fn is_untold(&self, shown_before: Timestamp) -> bool {
+        self.outcome.is_some() && !self.told && self.first.at <= shown_before
+    }
+
+    /// The showing that made it, the first verdict, its outcome, and until when its code could be shown.
+    pub(crate) const fn into_parts(self) -> (Showing, Uuid, Option<Finding>, Timestamp) {
+        (self.first, self.known_as, self.outcome, self.until)
     }
 
     /// It was repeated. While there is no outcome, one more showing of it is being decided.

@@ -122,10 +122,8 @@ impl Coherence {
     fn another_log(&self, head: i64) -> i64 {
         if let Some(fleet) = self.fleet.clone() {
             tokio::spawn(async move {
-                if fleet.sweep().await.is_err() {
-                    tracing::warn!(
-                        "another registry was found, and what replicas share of the old could not be deleted"
-                    );
+                while fleet.sweep().await.is_err() {
+                    sleep(PATIENCE).await;
                 }
             });
         }

@@ -37,6 +37,8 @@ struct State {
     watch: Watch,
     /// Every change after this was heard of.
     since: Option<Timestamp>,
+    /// What was asked for before this is not trusted, whoever asked.
+    distrusted: Option<Timestamp>,
     pending: HashMap<Subject, Pending>,
 }
 
@@ -76,7 +78,8 @@ impl Desk {
         let (state, now) = (self.state(), self.clock.now());
         let ahead = asked_at.duration_since(now) > CLOCKS_DIFFER;
         let Ok(doubtful) = asked_at.checked_sub(CLOCKS_DIFFER) else { return Known::Nothing };
-        if ahead || self.changed.since(subject, doubtful) {
+        let distrusted = state.distrusted.is_some_and(|before| doubtful < before);
+        if ahead || distrusted || self.changed.since(subject, doubtful) {
             return Known::Nothing;
         }
         let heard = state.since.is_some_and(|since| doubtful >= since);
@@ -148,7 +151,9 @@ impl Desk {
         let over = pending.over;
         let now = self.clock.now();
         let answered = answer.ok().map(|facts| Entry::new(facts, pending.asked_at, pending.epoch));
-        let entry = match (answered, pending.pushed) {
+        // A change may come late: it is no newer for that than the question.
+        let pushed = pending.pushed.map(|pushed| Entry { fetched_at: pending.asked_at, ..pushed });
+        let entry = match (answered, pushed) {
             (Some(answered), Some(pushed)) if !answered.overtakes(&pushed) => pushed,
             (Some(answered), _) => answered,
             (None, pushed) => pushed?,
@@ -216,8 +221,15 @@ impl Desk {
         self.state().watch.running = false;
     }
 
-    /// Changes were missed, or may have been: nothing before this is trusted.
+    /// Changes were missed, or may have been: nothing before this is trusted, here or in what others have left.
     pub fn lose_track(&self) {
+        let now = self.clock.now();
+        self.state().distrusted = Some(now);
+        self.begin();
+    }
+
+    /// Changes are heard of from now on. What is remembered was not vouched for by them.
+    pub fn begin(&self) {
         let mut state = self.state();
         state.watch = Watch { epoch: state.watch.epoch + 1, vouched: None, running: false };
         state.since = None;

@@ -60,7 +60,7 @@ impl Follower {
             self.cursor = next.cursor;
             if std::mem::take(&mut from_now) {
                 // Whatever was remembered until now may have changed before.
-                self.desk.lose_track();
+                self.desk.begin();
             }
             match next.change {
                 Change::Facts(subject, facts) => self.desk.change(&subject, facts),

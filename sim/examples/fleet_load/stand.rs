@@ -7,9 +7,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use ridegate_sim::{
@@ -51,7 +52,12 @@ impl Stand {
             let config = stand.configure(None);
             for command in [&["key", "add"][..], &["migrate"]] {
                 let mut command_line = Command::new(&stand.gateway);
-                let done = command_line.args(command).arg("--config").arg(&config).output().unwrap();
+                let done = command_line
+                    .args(command)
+                    .args(["--insecure-dev", "--config"])
+                    .arg(&config)
+                    .output()
+                    .unwrap();
                 assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
             }
         }
@@ -106,10 +112,14 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    fn start(program: &Path, config: &Path) -> Self {
+    /// Their clocks are one: a replica that began later is as far.
+    fn start(program: &Path, config: &Path, began: Instant) -> Self {
+        let start: Timestamp = START.parse().unwrap();
+        let clock = start + SignedDuration::try_from(began.elapsed()).unwrap();
+        let clock = clock.to_string();
         let mut child = Command::new(program)
             .env("RUST_LOG", "info")
-            .args(["serve", "--insecure-dev", "--clock", START, "--config"])
+            .args(["serve", "--insecure-dev", "--clock", &clock, "--config"])
             .arg(config)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -133,10 +143,11 @@ impl Gateway {
 impl Fleet {
     pub async fn start(stand: &Stand, replicas: usize, redis: Option<Redis>) -> Self {
         let config = stand.configure(redis.as_ref());
-        let gateways = (0..replicas).map(|_| Gateway::start(&stand.gateway, &config)).collect();
+        let began = Instant::now();
+        let gateways = (0..replicas).map(|_| Gateway::start(&stand.gateway, &config, began)).collect();
         let fleet = Self { gateways, redis, postmaster: stand.postmaster };
         // Authority watched, Redis found.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
         fleet
     }
 

@@ -40,14 +40,19 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Asks the node that has the slot of the first key, and whom it names instead.
-    pub(super) async fn ask(&self, question: Question<'_>, cap: Duration) -> Result<Value, Away> {
+    pub(super) async fn ask(
+        &self,
+        question: Question<'_>,
+        cap: Duration,
+        useful: Duration,
+    ) -> Result<Value, Away> {
         let began = Instant::now();
         let map = self.map.load_full();
         let mut node = question.keys.first().and_then(|key| map.node_of(key)).ok_or(Away::Unconnected)?;
         let mut asking = false;
         for _ in 0..HOPS {
             let left = cap.saturating_sub(began.elapsed());
-            let address = match node.line.ask(question, left, asking).await {
+            let address = match node.line.ask(question, (left, useful), asking).await {
                 Ok(value) => return Ok(value),
                 Err(No::Away(away)) => return Err(away),
                 Err(No::Moved(address)) => {

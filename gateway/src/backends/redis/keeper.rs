@@ -47,7 +47,7 @@ pub(super) async fn keep(redis: &Redis, line: &Line, whose: &Whose) {
     let mut pause = AGAIN;
     let mut sentinels = Sentinels::default();
     loop {
-        let why = match connect(redis, line, whose, &mut sentinels).await {
+        let why = match connect(redis, whose, &mut sentinels).await {
             Ok((connection, node)) => {
                 let began = Instant::now();
                 line.set(Some(Arc::clone(&connection)));
@@ -75,13 +75,12 @@ pub(super) async fn keep(redis: &Redis, line: &Line, whose: &Whose) {
 /// A connection that can be used, and the server at its end: the first that it can be had with.
 async fn connect(
     redis: &Redis,
-    line: &Line,
     whose: &Whose,
     sentinels: &mut Sentinels,
 ) -> Result<(Arc<Connection>, ConnectionInfo), Cause> {
     let mut why = Cause::NoMaster;
     for node in whose.candidates(&redis.place, sentinels).await? {
-        match connect_to(&redis.place, line, &node, whose).await {
+        match connect_to(&redis.place, &node, whose).await {
             Ok(connection) => return Ok((Arc::new(connection), node)),
             Err(cause) => why = cause,
         }
@@ -89,19 +88,14 @@ async fn connect(
     Err(why)
 }
 
-async fn connect_to(
-    place: &Place,
-    line: &Line,
-    node: &ConnectionInfo,
-    whose: &Whose,
-) -> Result<Connection, Cause> {
+async fn connect_to(place: &Place, node: &ConnectionInfo, whose: &Whose) -> Result<Connection, Cause> {
     let connection = Connection::new(place.connect(node).await?);
     if matches!((whose, &place.form), (Whose::Master, Form::Sentinel(_))) {
         sentinel::must_be_master(&connection).await?;
     }
     // Once for the script's sake. Then as a verdict would: one that answers too late for that is not used.
     probe(&connection, whose, PATIENCE).await?;
-    probe(&connection, whose, line.cap()).await?;
+    probe(&connection, whose, place.timeout).await?;
     Ok(connection)
 }
 

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -14,13 +14,12 @@ use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
-use tokio::{sync::watch, time::timeout};
-
-use super::{
-    Away, Script,
-    cause::Cause,
-    place::{Address, PATIENCE},
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
 };
+
+use super::{Away, Script, cause::Cause, place::Address};
 
 /// So many failures in a row, and nobody is asked any more.
 const ENOUGH: u32 = 5;
@@ -49,23 +48,29 @@ pub(super) enum No {
 pub(super) struct Line {
     /// `None` while it is away.
     connection: ArcSwapOption<Connection>,
-    /// The time that questions have, in microseconds. 0: none was asked.
-    cap: AtomicU64,
 }
 
 impl Line {
-    /// Asks, if the server is there; waits for `cap` at most.
-    pub(super) async fn ask(&self, question: Question<'_>, cap: Duration, asking: bool) -> Result<Value, No> {
+    /// Asks, if the server is there; waits for `cap` at most. Only an answer that came within `useful` says that the server
+    /// is of use: others are for what nobody waits for.
+    pub(super) async fn ask(
+        &self,
+        question: Question<'_>,
+        (cap, useful): (Duration, Duration),
+        asking: bool,
+    ) -> Result<Value, No> {
         let Some(connection) = self.used() else { return Err(No::Away(Away::Unconnected)) };
-        let is_fair = cap >= FAIR;
-        if is_fair {
-            self.cap.store(cap.as_micros().try_into().unwrap_or(u64::MAX), Relaxed);
-        }
+        let began = Instant::now();
         match timeout(cap, connection.run(question, asking)).await {
-            Ok(Ok(value)) => Ok(value),
+            Ok(Ok(value)) => {
+                if began.elapsed() <= useful {
+                    connection.failures.store(0, Relaxed);
+                }
+                Ok(value)
+            }
             Ok(Err(error)) => Err(connection.failed(&error)),
             Err(_) => {
-                connection.count(if is_fair { Cause::Silent } else { Cause::Question });
+                connection.count(if cap >= FAIR { Cause::Silent } else { Cause::Question });
                 Err(No::Away(Away::TimedOut))
             }
         }
@@ -78,14 +83,6 @@ impl Line {
 
     pub(super) fn set(&self, connection: Option<Arc<Connection>>) {
         self.connection.store(connection);
-    }
-
-    /// The time in which an answer is of use.
-    pub(super) fn cap(&self) -> Duration {
-        match self.cap.load(Relaxed) {
-            0 => PATIENCE,
-            micros => Duration::from_micros(micros).min(PATIENCE),
-        }
     }
 }
 
@@ -107,16 +104,12 @@ impl Connection {
     /// another node of the cluster, `SCRIPT FLUSH`.
     pub(super) async fn run(&self, question: Question<'_>, asking: bool) -> RedisResult<Value> {
         let Question { script, keys, arguments } = question;
-        let answer = match self.send(script.by_name(keys, arguments), asking).await {
+        match self.send(script.by_name(keys, arguments), asking).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 self.send(script.in_full(keys, arguments), asking).await
             }
             answer => answer,
-        };
-        if answer.is_ok() {
-            self.failures.store(0, Relaxed);
         }
-        answer
     }
 
     /// Sends one command; after `ASKING`, which holds for the command behind it only, if need be.

@@ -100,12 +100,14 @@ impl Redis {
         let began = Instant::now();
         let question = Question { script, keys, arguments };
         let answer = match &self.lines {
-            Lines::One(line) => line.ask(question, cap, false).await.map_err(|no| match no {
-                No::Away(away) => away,
-                // It is a cluster, which the configuration does not say.
-                No::Moved(_) | No::Ask(_) => Away::Refused,
-            }),
-            Lines::Cluster(cluster) => cluster.ask(question, cap).await,
+            Lines::One(line) => {
+                line.ask(question, (cap, self.place.timeout), false).await.map_err(|no| match no {
+                    No::Away(away) => away,
+                    // It is a cluster, which the configuration does not say.
+                    No::Moved(_) | No::Ask(_) => Away::Refused,
+                })
+            }
+            Lines::Cluster(cluster) => cluster.ask(question, cap, self.place.timeout).await,
         };
         let answer = answer.and_then(|value| redis::from_redis_value(value).map_err(|_| Away::Refused));
         self.asked.asked(call, answer.as_ref().err().map_or("ok", |away| away.name()), began);

@@ -47,6 +47,8 @@ pub struct Place {
     pub access: Access,
     /// For its Sentinels.
     pub sentinel_access: Access,
+    /// How long an answer is waited for. One that comes later is of no use to a verdict.
+    pub timeout: Duration,
     /// Whom its certificate is trusted from, and the gateway's own. Only with `rediss://`.
     pub certificates: Option<TlsCertificates>,
 }
@@ -209,7 +211,14 @@ mod tests {
     fn named(nodes: &[&str], host: &str) -> Result<String, Cause> {
         let nodes = nodes.iter().map(|url| Place::node(url).unwrap()).collect();
         let (access, sentinel_access) = (Access::default(), Access::default());
-        let place = Place { form: Form::Cluster, nodes, access, sentinel_access, certificates: None };
+        let place = Place {
+            form: Form::Cluster,
+            nodes,
+            access,
+            sentinel_access,
+            timeout: Duration::from_secs(1),
+            certificates: None,
+        };
         place.at(&Address::new(host, 7)).map(|node| format!("{} {}", node.addr(), Place::is_secure(&node)))
     }
 

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use redis::{FromRedisValue, Value};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use uuid::Uuid;
 
 use super::{Away, Redis, Script, records};
@@ -65,7 +65,7 @@ pub enum Ruling {
     Repeat {
         /// The first verdict's id.
         first: Uuid,
-        /// Its outcome; `None`: not decided yet, or not readable here.
+        /// Its outcome; `None`: not decided yet.
         outcome: Option<Finding>,
     },
     /// Somebody else, somewhere else, or too late.
@@ -91,7 +91,7 @@ pub struct SharedLink {
 }
 
 /// What the authority said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SharedFacts {
     /// Of whom.
     pub subject: Subject,
@@ -99,6 +99,13 @@ pub struct SharedFacts {
     pub facts: Facts,
     /// When it was asked.
     pub asked_at: Timestamp,
+}
+
+// It tells of somebody's health.
+impl std::fmt::Debug for SharedFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedFacts(…)")
+    }
 }
 
 /// A showing that was decided, or never will be.
@@ -129,6 +136,11 @@ impl Shared {
             put: Script::new(include_str!("put.lua")),
             forget: Script::new("return redis.call('DEL', KEYS[1])"),
         }
+    }
+
+    /// How long it is waited for.
+    pub const fn cap(&self) -> Duration {
+        self.cap
     }
 
     /// The Redis itself.
@@ -162,17 +174,33 @@ impl Shared {
             &double_read.as_millis().to_string().into_bytes(),
             if with_account { b"1" } else { b"0" },
         ];
+        let began = Instant::now();
+        let cap = || self.cap.min(left).saturating_sub(began.elapsed());
         let keys: [&[u8]; 2] = [claim.as_bytes(), account.as_bytes()];
-        let answer: Answer =
-            self.redis.run(&self.take, "take", &keys, &arguments, self.cap.min(left)).await?;
-        let Answer(ruling, first, outcome, link, facts) = answer;
+        let answer: Result<Answer, _> = self.redis.run(&self.take, "take", &keys, &arguments, cap()).await;
+        let answer = match answer {
+            // Of a slot that is being moved one key may be there still and the other not: the claim matters.
+            Err(Away::Refused) if with_account => {
+                let [device, request, verdict, now, kept, double_read, _] = arguments;
+                let arguments = [device, request, verdict, now, kept, double_read, b"0"];
+                self.redis.run(&self.take, "take", &[claim.as_bytes()], &arguments, cap()).await
+            }
+            answer => answer,
+        };
+        let Answer(ruling, first, outcome, link, facts) = answer?;
         let ruling = match ruling.as_slice() {
             b"fresh" => Ruling::Fresh,
             b"replayed" => Ruling::Replayed,
-            b"repeat" => Ruling::Repeat {
-                first: Uuid::from_slice(&first).map_err(|_| Away::Refused)?,
-                outcome: self.open(&outcome, &place(name)).and_then(|plain| records::finding(&plain)),
-            },
+            b"repeat" => {
+                let first = Uuid::from_slice(&first).map_err(|_| Away::Refused)?;
+                let read = self.open(&outcome, &place(name)).and_then(|plain| records::finding(&plain));
+                match read {
+                    None if outcome.is_empty() => Ruling::Repeat { first, outcome: None },
+                    // It was decided, and how cannot be read here: nobody may decide it once more.
+                    None => Ruling::Replayed,
+                    outcome => Ruling::Repeat { first, outcome },
+                }
+            }
             _ => return Err(Away::Refused),
         };
         Ok(Took { ruling, account: Account { link, facts } })

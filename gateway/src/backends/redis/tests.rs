@@ -64,6 +64,7 @@ impl Server {
             nodes: vec![node],
             access: access.clone(),
             sentinel_access: access,
+            timeout: LONG,
             certificates: None,
         };
         let redis = Redis::new(place, Metrics::default().upstream("redis"), Health::new(false));
