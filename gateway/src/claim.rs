@@ -59,7 +59,7 @@ struct Parts {
 #[derive(Debug)]
 pub enum Taken {
     /// Decide.
-    Fresh(Fresh),
+    Fresh(Box<Fresh>),
     /// Say the same again.
     Repeat {
         /// The first verdict's id.
@@ -147,7 +147,7 @@ impl Claims {
         {
             return Taken::Repeat { first, outcome };
         }
-        let mut fresh = Fresh {
+        let mut fresh = Box::new(Fresh {
             claims: self.clone(),
             code,
             name,
@@ -159,7 +159,7 @@ impl Claims {
             account: None,
             degraded: None,
             settled: false,
-        };
+        });
         let Some(fleet) = fleet else {
             return known.map_or(Taken::Fresh(fresh), |(first, outcome)| Taken::Repeat { first, outcome });
         };

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Presented {
     /// A code. Allowed, it is used up.
-    Code(Fresh),
+    Code(Box<Fresh>),
     /// A card. It takes no claim: a tap that is repeated is decided again.
     Card(AdmittedCard),
 }

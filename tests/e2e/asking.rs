@@ -114,7 +114,8 @@ async fn a_steady_stream_of_cold_riders_costs_less_than_a_call_each() {
     let mut asked = Vec::new();
     for pair in riders.chunks(2) {
         tick.tick().await;
-        for rider in pair.iter().cloned() {
+        for rider in pair {
+            let rider = rider.clone();
             let lookups = Arc::clone(&asking.lookups);
             asked.push(tokio::spawn(async move {
                 let began = Instant::now();

@@ -114,9 +114,7 @@ pub fn gate(number: usize) -> String {
     format!("urn:ridegate:validator:bjsubway:gate-{number}")
 }
 
-const fn degraded() -> Option<Degraded> {
-    Some(Degraded { cause: DegradedCause::Redis as i32 })
-}
+const DEGRADED: Option<Degraded> = Some(Degraded { cause: DegradedCause::Redis as i32 });
 
 async fn of_fifty_gates_at_once_one_is_fresh(redis: &str) {
     let fleet = Fleet::of(4, redis, "").await;
@@ -344,12 +342,12 @@ async fn without_redis_each_replica_is_alone_and_says_so() {
     let code = house.fresh(&house.phone(1));
     for replica in [0, 1] {
         let answer = fleet.check(replica, &gate(replica + 10), request("r", code.clone())).await;
-        assert_eq!((said(&answer).as_str(), answer.degraded), (LET_THROUGH, degraded()), "once each");
+        assert_eq!((said(&answer).as_str(), answer.degraded), (LET_THROUGH, DEGRADED), "once each");
         let again = fleet.check(replica, &gate(20), request("s", code.clone())).await;
         assert_eq!(said(&again), REPLAYED, "and not twice");
     }
     let out = CheckRequest { direction: Direction::Exit.into(), ..request("o", code.clone()) };
-    assert_eq!(fleet.check(0, GATE, out).await.degraded, degraded());
+    assert_eq!(fleet.check(0, GATE, out).await.degraded, DEGRADED);
 
     // It has lost everything. What was used before, and what was used meanwhile, is told again.
     redis.restart();
@@ -422,7 +420,7 @@ async fn a_verdict_with_no_time_to_ask_is_not_one_of_a_replica_alone() {
     let answer = ValidatorServiceClient::new(fleet.channel(1)).check(hurried).await;
     redis.resume();
     let answer = answer.unwrap().into_inner();
-    assert_eq!((said(&answer).as_str(), answer.degraded), ("INSPECT LOOKUP_FAILED", degraded()));
+    assert_eq!((said(&answer).as_str(), answer.degraded), ("INSPECT LOOKUP_FAILED", DEGRADED));
 }
 
 /// Nobody in Redis: no account, subject or device, in no key and no value.

@@ -175,7 +175,7 @@ fn everything(redis: &Redis) -> String {
             "list" => redis.cli(&["--no-raw", "lrange", key, "0", "-1"]),
             other => panic!("{other}"),
         };
-        all += &format!("{key}\n{value}\n");
+        all.extend([key, "\n", value.as_str(), "\n"]);
     }
     all
 }

@@ -83,9 +83,11 @@ impl ClaimTable {
     pub fn begin_anew(&self, key: ClaimName, first: Showing, until: Timestamp) {
         if let Some(mut shard) = self.shard(&key) {
             match shard.claims.entry(key) {
-                Entry::Vacant(free) => drop(free.insert(Claim::new(first, until))),
+                Entry::Vacant(free) => {
+                    free.insert(Claim::new(first, until));
+                }
                 Entry::Occupied(mut known) if known.get().is_free() => {
-                    drop(known.insert(Claim::new(first, until)))
+                    known.insert(Claim::new(first, until));
                 }
                 Entry::Occupied(_) => {}
             }

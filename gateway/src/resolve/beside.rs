@@ -19,16 +19,14 @@ pub(super) struct Beside<'a> {
 
 impl<'a> Beside<'a> {
     pub(super) fn of(fleet: &'a Arc<Shared>, presented: &Presented) -> Self {
-        match presented.account() {
-            Some((account, found)) => Self { fleet, account: *account, found: Some(found.clone()) },
-            None => {
-                let (partner, medium) = presented.linked_as();
-                let account = fleet.account(&account_parts(partner, medium));
-                // Whoever could not be asked for the claim is not asked again.
-                let found = presented.degraded().map(|_| Account::default());
-                Self { fleet, account, found }
-            }
+        if let Some((account, found)) = presented.account() {
+            return Self { fleet, account: *account, found: Some(found.clone()) };
         }
+        let (partner, medium) = presented.linked_as();
+        let account = fleet.account(&account_parts(partner, medium));
+        // Whoever could not be asked for the claim is not asked again.
+        let found = presented.degraded().map(|_| Account::default());
+        Self { fleet, account, found }
     }
 
     /// Whose account it was when somebody asked the registry.
