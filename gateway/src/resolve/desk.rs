@@ -84,9 +84,11 @@ impl Desk {
         }
         let heard = state.since.is_some_and(|since| doubtful >= since);
         let epoch = if heard { state.watch.epoch } else { NO_EPOCH };
-        let entry = Entry::new(Some(facts.clone()), *asked_at, epoch);
+        let mut entry = Entry::new(Some(facts.clone()), *asked_at, epoch);
         if heard {
             self.cache.merge(subject, entry.clone());
+            // What is remembered may be newer.
+            entry = self.cache.get(subject).map_or(entry, |known| Entry::clone(&known));
         }
         match entry.worth(&state.watch, now, &self.freshness) {
             Known::Facts { facts, as_of } if state.watch.running && !heard => Known::Stale { facts, as_of },
@@ -392,5 +394,62 @@ mod tests {
         let (asker, _) = desk.join(&rider());
         drop(asker);
         assert!(desk.take_up(&rider()).is_none());
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// What another replica was told, at 1,000 seconds and so many.
+    #[track_caller]
+    fn check_adopted(desk: &Desk, asked_at: i64, expect: &str) {
+        let asked_at = at(1_000 + asked_at);
+        let known = desk.adopt(&SharedFacts { subject: rider(), facts: facts(0), asked_at });
+        let got = match known {
+            Known::Facts { .. } => "believed",
+            Known::Stale { .. } => "if nobody can be asked",
+            Known::NoRecord => "no record",
+            Known::Nothing => "not at all",
+        };
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn what_others_were_told_is_believed_if_every_change_since_was_heard_and_was_not_the_subjects() {
+        let desk = desk();
+        let pass = |seconds| desk.clock.advance(SignedDuration::from_secs(seconds));
+        check_adopted(&desk, 0, "believed");
+        pass(100);
+        check_adopted(&desk, 0, "if nobody can be asked");
+        desk.begin();
+        desk.vouch();
+        check_adopted(&desk, 101, "if nobody can be asked");
+        pass(10);
+        check_adopted(&desk, 101, "if nobody can be asked");
+        check_adopted(&desk, 102, "believed");
+        check_adopted(&desk, 113, "not at all");
+
+        desk.change(&rider(), Some(facts(100)));
+        desk.forget(&rider());
+        pass(10);
+        check_adopted(&desk, 112, "not at all");
+        check_adopted(&desk, 113, "believed");
+
+        desk.forget(&rider());
+        desk.lose_track();
+        check_adopted(&desk, 120, "not at all");
+        pass(10);
+        check_adopted(&desk, 122, "believed");
+    }
+
+    #[test]
+    fn what_is_remembered_and_newer_stays_whatever_others_were_told() {
+        let desk = desk();
+        desk.begin();
+        desk.vouch();
+        desk.cache.merge(&rider(), Entry::new(Some(facts(200)), at(1_000), NO_EPOCH));
+        desk.clock.advance(SignedDuration::from_secs(10));
+        let older = SharedFacts { subject: rider(), facts: facts(100), asked_at: at(1_005) };
+        check(Some(desk.adopt(&older)), Some(HealthState::Red));
     }
 }

@@ -245,4 +245,31 @@ mod tests {
         vouched(301);
         assert_eq!(recall(), None, "too long ago: the registry is asked");
     }
+
+    #[tokio::test]
+    async fn what_another_replica_found_counts_if_no_end_of_it_was_missed() {
+        let (_folder, links) = links().await;
+        let found = |name, heard| SharedLink { name, subject: Subject::new("rider"), heard };
+        let adopted = |heard| {
+            let adopted = links.adopt(&[NAME], &found(NAME, heard)).is_some();
+            links.known.clear();
+            adopted
+        };
+        links.begin(5);
+        links.hear(10);
+        assert!(!adopted(7), "no change was ever heard of");
+        links.vouch(Instant::now());
+        assert!(!adopted(4), "what ended before this process began it does not know");
+        assert!(adopted(5) && adopted(10));
+        assert!(!adopted(11), "of another log, perhaps");
+        assert!(links.adopt(&[NAME], &found(Pseudonym([2; 32]), 7)).is_none(), "somebody else's");
+        links.forget(&NAME, Some(8));
+        assert!(!adopted(7));
+        assert!(adopted(8), "found after that: linked anew");
+        links.forget(&NAME, None);
+        assert!(!adopted(10), "ended here, by a change that the log has yet to tell of");
+        links.hear(12);
+        links.begin(12);
+        assert!(!adopted(11) && adopted(12));
+    }
 }

@@ -154,7 +154,11 @@ impl Whose {
     ) -> Result<Vec<ConnectionInfo>, Cause> {
         match (self, &place.form) {
             (Self::Node(address, _), _) => Ok(vec![place.at(address)?]),
-            (Self::Master, Form::Sentinel(master)) => sentinels.masters(place, master).await,
+            // Whom most of them name, and nobody else: one that few still name was master before.
+            (Self::Master, Form::Sentinel(master)) => {
+                let masters = sentinels.masters(place, master).await?;
+                Ok(masters.into_iter().take(1).collect())
+            }
             (Self::Master, _) => Ok(place.nodes.clone()),
         }
     }
