@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -40,6 +40,8 @@ pub(super) struct Standing {
     pub(super) low: Notify,
     /// There was a round.
     answered: Notify,
+    /// Held while what was in hand becomes this process's own: of many budgets, one after the other.
+    leaving: Mutex<()>,
 }
 
 impl Standing {
@@ -50,6 +52,7 @@ impl Standing {
             shared,
             low: Notify::new(),
             answered: Notify::new(),
+            leaving: Mutex::new(()),
         })
     }
 
@@ -69,11 +72,23 @@ impl Standing {
         is_new
     }
 
-    /// There are no rounds any more. Tells whether there were.
-    pub(super) fn away(&self) -> bool {
-        let was_leased = self.leased.swap(false, Relaxed);
+    /// There are no rounds any more: each of these budgets is a share of this process's own from now on.
+    pub(super) fn leave(&self, budgets: &[Named], now: Instant) {
+        if !self.is_leased() {
+            return;
+        }
+        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        for named in budgets {
+            named.budget.leave(now);
+        }
+        self.leased.store(false, Relaxed);
+        drop(leaving);
         self.answered.notify_waiters();
-        was_leased
+    }
+
+    /// Waits while somebody is in the midst of leaving.
+    fn settled(&self) {
+        drop(self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -136,15 +151,26 @@ impl Budget {
         if !self.standing.is_leased() {
             return self.local.load().spend();
         }
+        if self.take_leased() {
+            return Ok(());
+        }
+        // Redis may have been lost this moment: an empty hand is then no empty budget.
+        self.standing.settled();
+        if !self.standing.is_leased() {
+            return self.local.load().spend();
+        }
+        if self.take_leased() {
+            return Ok(());
+        }
+        Err((Duration::from_secs(1) / self.rate.per_second.get()).max(ROUND))
+    }
+
+    fn take_leased(&self) -> bool {
         let took = self.lease.take(Instant::now());
         if took.low {
             self.standing.low.notify_one();
         }
-        if took.taken {
-            Ok(())
-        } else {
-            Err((Duration::from_secs(1) / self.rate.per_second.get()).max(ROUND))
-        }
+        took.taken
     }
 
     /// How many are left, about.
@@ -164,9 +190,60 @@ impl Budget {
 
     /// From now on this replica counts alone: its share, beginning with what it has in hand and what has come in since Redis
     /// answered last.
-    pub(super) fn leave(&self, now: Instant) {
+    fn leave(&self, now: Instant) {
         let replicas = self.standing.replicas();
         let (in_hand, come_in) = self.lease.leave(replicas, now);
         self.local.store(Arc::new(Local::with(self.rate, replicas, in_hand, come_in)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroU32, sync::atomic::AtomicBool, thread};
+
+    use super::*;
+
+    /// A code that comes while Redis is being lost is not throttled: many spend, and the hand is always full.
+    #[test]
+    fn nothing_is_refused_while_what_was_in_hand_becomes_the_processs_own() {
+        let thousand = NonZeroU32::new(1_000_000_000).unwrap();
+        let rate = Rate { per_second: thousand, burst: thousand };
+        let plenty = Answer {
+            granted: 100_000_000,
+            share: 0,
+            left: 0,
+            wait: Duration::ZERO,
+            others: 0,
+            scarce: false,
+        };
+        let standing = Standing::new(true);
+        let budget = |n: u32| Named { name: n.to_string(), budget: Budget::new(rate, &standing).into() };
+        let budgets: Vec<_> = (0..8).map(budget).collect();
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let fill = || {
+                for Named { budget, .. } in &budgets {
+                    let now = Instant::now();
+                    let said = budget.ask(now);
+                    budget.settle(&said, plenty, now);
+                }
+                standing.answered(1);
+            };
+            fill();
+            let spending = scope.spawn(|| {
+                let mut refused = 0;
+                while !over.load(Relaxed) {
+                    refused += budgets.iter().filter(|named| named.budget.spend().is_err()).count();
+                }
+                refused
+            });
+            for _ in 0..2_000 {
+                standing.leave(&budgets, Instant::now());
+                assert!(!standing.is_leased());
+                fill();
+            }
+            over.store(true, Relaxed);
+            assert_eq!(spending.join().unwrap(), 0);
+        });
     }
 }

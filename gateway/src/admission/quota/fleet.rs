@@ -82,14 +82,9 @@ impl Fleet {
         Ok(next.unwrap_or(ROUND))
     }
 
-    /// Redis is away: everything that was leased is made a share of this process's own first.
+    /// Redis is away.
     fn leave(&self, budgets: &[Named], now: Instant) {
-        if self.standing.is_leased() {
-            for named in budgets {
-                named.budget.leave(now);
-            }
-            self.standing.away();
-        }
+        self.standing.leave(budgets, now);
         self.metrics.counted(self.standing.replicas(), false);
     }
 }
