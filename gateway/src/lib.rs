@@ -15,6 +15,7 @@
 //! | [`linking`] | what partners do: link, unlink, ask |
 //! | [`ticketing`] | what ticket windows and machines do: ask, sell, report |
 //! | [`backends`] | memory, SQLite, the health authority, partners' resolvers: the only files that know them |
+//! | [`breaker`] | whether it is worth asking one of them |
 //! | [`door`] | connections: TLS, who is there, limits, taking leave |
 //! | [`transport`] | gRPC over them |
 //! | [`health`], [`metrics`], [`operations`] | what operators see |
@@ -23,6 +24,7 @@
 pub mod admission;
 pub mod app;
 pub mod backends;
+pub mod breaker;
 pub mod budget;
 pub mod claim;
 pub mod clock;

@@ -2,7 +2,6 @@
 //! many times at once, and not at all while it does not answer. Partners share nothing here but the memory of what was
 //! read before, so one that hangs costs the others nothing.
 
-mod breaker;
 mod memory;
 mod shared;
 
@@ -23,7 +22,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::breaker::{Breaker, Change, Leave, Outcome};
+use crate::breaker::{Breaker, Change, Leave, Outcome};
 use crate::{
     backends::{
         code_resolver::{Answer, CodeResolver, Refusal, ResolverError, ResolverSettings},
