@@ -34,6 +34,8 @@ mod batch_streams;
 mod batches;
 #[path = "e2e/binary.rs"]
 mod binary;
+#[path = "e2e/breakers.rs"]
+mod breakers;
 #[path = "e2e/canary.rs"]
 mod canary;
 #[path = "e2e/cards.rs"]

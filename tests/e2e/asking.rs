@@ -49,7 +49,8 @@ impl Asking {
         let (authority, metrics) = (Authority::start().unwrap(), Arc::new(Metrics::default()));
         let endpoint = Endpoint::from_shared(authority.endpoint()).unwrap();
         let retries = Retries::new(metrics.retries("authority"));
-        let client = Client::new(endpoint, CAP, calls, retries, metrics.upstream("authority"));
+        let seen = (metrics.upstream("authority"), metrics.breaker("authority"));
+        let client = Client::new(endpoint, [CAP; 2], calls, retries, seen);
         let freshness = Freshness {
             unwatched: SignedDuration::from_secs(60),
             no_record: SignedDuration::from_secs(30),
@@ -236,18 +237,25 @@ async fn an_authority_that_refuses_everything_is_not_asked_much_more_for_it() {
     assert!(over_budget > 0 && tried <= 20 + calls / 10 + 20, "{tried} of {calls}");
 }
 
-/// 1,000 questions a second, of which each kind could be asked again.
-async fn storm(asking: &Asking, calls: u32) {
+#[derive(Clone, Copy)]
+enum Question {
+    Lookup,
+    Batch,
+    Identify,
+}
+
+/// 1,000 questions a second, of which each could be asked again.
+async fn storm(asking: &Asking, calls: u32, what: impl Fn(u32) -> Question) {
     let (mut tick, mut asked) = (interval(Duration::from_millis(1)), Vec::new());
     tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for (call, rider) in asking.cold(0..calls).into_iter().enumerate() {
+    for (call, rider) in (0..calls).zip(asking.cold(0..calls)) {
         tick.tick().await;
-        let client = asking.client.clone();
+        let (client, question) = (asking.client.clone(), what(call));
         asked.push(tokio::spawn(async move {
-            let failed = match call % 3 {
-                0 => client.lookup(&rider, CAP).await.map(drop),
-                1 => client.batch_lookup(&[rider.clone(), rider], CAP).await.map(drop),
-                _ => {
+            let failed = match question {
+                Question::Lookup => client.lookup(&rider, CAP).await.map(drop),
+                Question::Batch => client.batch_lookup(&[rider.clone(), rider], CAP).await.map(drop),
+                Question::Identify => {
                     client.identify(&IdNumber::new("11010519491231002X".into()).unwrap(), CAP).await.map(drop)
                 }
             };
@@ -263,13 +271,28 @@ async fn storm(asking: &Asking, calls: u32) {
 async fn an_authority_that_is_away_is_given_a_tenth_of_all_calls_again_and_no_more() {
     let asking = Asking::start(32);
     asking.authority.feel(Mood::Unavailable);
-    storm(&asking, 2_000).await;
+    storm(&asking, 2_000, |_| Question::Identify).await;
     let (reached, [tried, over_budget]) = (asking.calls() + asking.authority.identified(), asking.retries());
     println!("2,000 questions in two seconds to nobody: {reached} calls, {tried} of them second tries");
     assert_eq!(reached, 2_000 + tried);
     assert_eq!(tried + over_budget, 2_000, "each could have been asked again");
     // A busy machine may take longer, and then another window's reserve.
     assert!((100..=200 + 2 * 20 + 10).contains(&tried), "{tried}");
+}
+
+/// Look-ups, of which there are as many as cold riders at gates, are not even begun.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_is_away_is_spared_nearly_all_look_ups() {
+    let asking = Asking::start(32);
+    asking.authority.feel(Mood::Unavailable);
+    storm(&asking, 2_000, |call| if call % 2 == 0 { Question::Lookup } else { Question::Batch }).await;
+    let (reached, [tried, _]) = (asking.calls(), asking.retries());
+    let page = asking.metrics.encode();
+    let skipped = "ridegate_upstream_skipped_total{upstream=\"authority\"} ";
+    let skipped = page.lines().find_map(|line| line.strip_prefix(skipped)).unwrap();
+    println!("2,000 look-ups in two seconds of nobody: {reached} calls, {skipped} not made");
+    assert_eq!(reached - tried + skipped.parse::<u64>().unwrap(), 2_000);
+    assert!(reached < 200, "{reached}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

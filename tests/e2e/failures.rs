@@ -20,7 +20,7 @@ use crate::observed::counted;
 /// Waits longer for the authority than any test looks.
 const PATIENT: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
 
-fn degraded(answer: &CheckResponse) -> Option<DegradedCause> {
+pub fn degraded(answer: &CheckResponse) -> Option<DegradedCause> {
     answer.degraded.as_ref().map(Degraded::cause)
 }
 

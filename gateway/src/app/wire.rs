@@ -162,10 +162,10 @@ impl Settings {
         let calls = authority.concurrent_calls.get();
         let client = Authority::new(
             self.authority.endpoint.clone(),
-            authority.exchange_timeout.get(),
+            [authority.lookup_timeout.get(), authority.exchange_timeout.get()],
             calls,
             Retries::new(metrics.retries("authority")),
-            metrics.upstream("authority"),
+            (metrics.upstream("authority"), metrics.breaker("authority")),
         );
         let timeout = self.config.redis.timeout.get();
         let shared = |redis: &Arc<Redis>| Arc::new(Shared::new(Arc::clone(redis), Arc::clone(keys), timeout));
@@ -177,8 +177,8 @@ impl Settings {
         let fleets = Arc::new(Fleets::from(fleets.clone()));
         let tickets = self.tickets(parts, client.clone(), Arc::clone(&lookups), Arc::clone(&fleets));
         let store = &self.config.registry;
-        let stale_max = store.stale_links_max.get();
-        let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), stale_max, metrics));
+        let times = [store.timeout.get(), store.stale_links_max.get()];
+        let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), times, metrics));
         let coherence = Coherence {
             registry: Arc::clone(registry),
             links: Arc::clone(&links),

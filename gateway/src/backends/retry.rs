@@ -58,7 +58,7 @@ impl Retries {
 
 /// Whether another moment may mend it: nobody was there, or the connection broke off. What the transport reports has a
 /// cause, what a server says has none. Never an answer, a refusal or a wait that was too long.
-fn is_passing(status: &Status) -> bool {
+pub(super) fn is_passing(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => true,
         Code::Unknown | Code::Internal => status.source().is_some(),

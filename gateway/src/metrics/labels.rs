@@ -37,6 +37,7 @@ labels! {
     Budget { partner: Partner, budget: &'static str, outcome: &'static str }
     CacheLookup { cache: &'static str, outcome: &'static str }
     Upstreamed { upstream: &'static str, call: &'static str, outcome: &'static str }
+    Upstream { upstream: &'static str }
     Asked { partner: Partner, outcome: &'static str }
     Retried { upstream: Cow<'static, str>, outcome: &'static str }
     NotAsked { partner: Partner, cause: &'static str }

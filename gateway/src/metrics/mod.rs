@@ -6,8 +6,8 @@ mod parts;
 mod retries;
 
 pub use parts::{
-    CacheMetrics, DoorMetrics, QuotaMetrics, ResolverMetrics, RosterMetrics, TicketMetrics, TlsMetrics,
-    UpstreamMetrics,
+    BreakerMetrics, CacheMetrics, DoorMetrics, QuotaMetrics, ResolverMetrics, RosterMetrics, TicketMetrics,
+    TlsMetrics, UpstreamMetrics,
 };
 pub use retries::RetryMetrics;
 
@@ -22,7 +22,7 @@ use ridegate_adapters::PartnerId;
 
 use self::labels::{
     Asked, Budget, CacheLookup, Call, Dependency, NotAsked, OfPartner, Outcome, Partner, Rpc, StageName,
-    Upstreamed, Verdict,
+    Upstream, Upstreamed, Verdict,
 };
 use self::retries::AllRetries;
 use crate::{domain::verdict, stages::Stages};
@@ -54,6 +54,8 @@ pub struct Metrics {
     many_cards: Counter,
     caches: Family<CacheLookup, Counter>,
     upstream_seconds: Timed<Upstreamed>,
+    upstream_skipped: Family<Upstream, Counter>,
+    upstream_breakers: Family<Upstream, Gauge>,
     resolver_seconds: Timed<Asked>,
     resolver_skipped: Family<NotAsked, Counter>,
     resolver_asked: Family<OfPartner, Gauge>,
@@ -89,6 +91,8 @@ impl Metrics {
             many_cards: Counter::default(),
             caches: Family::default(),
             upstream_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            upstream_skipped: Family::default(),
+            upstream_breakers: Family::default(),
             resolver_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             resolver_skipped: Family::default(),
             resolver_asked: Family::default(),
@@ -167,6 +171,16 @@ impl Metrics {
             "Questions to what lies behind the gateway, by outcome",
             Unit::Seconds,
             self.upstream_seconds.clone(),
+        );
+        registry.register(
+            "upstream_skipped",
+            "Questions that were not asked, because nobody answers",
+            self.upstream_skipped.clone(),
+        );
+        registry.register(
+            "upstream_breaker_open",
+            "1 while it does not answer and is only tried now and then",
+            self.upstream_breakers.clone(),
         );
         registry.register_with_unit(
             "resolver_duration",
@@ -269,6 +283,15 @@ impl Metrics {
     /// For what asks behind the gateway.
     pub fn upstream(&self, upstream: &'static str) -> UpstreamMetrics {
         UpstreamMetrics { upstream, seconds: self.upstream_seconds.clone() }
+    }
+
+    /// For its breaker.
+    pub fn breaker(&self, upstream: &'static str) -> BreakerMetrics {
+        let label = Upstream { upstream };
+        BreakerMetrics {
+            skipped: self.upstream_skipped.get_or_create_owned(&label),
+            open: self.upstream_breakers.get_or_create_owned(&label),
+        }
     }
 
     /// For second tries of what asks behind the gateway.

@@ -50,6 +50,25 @@ pub struct UpstreamMetrics {
     pub(super) seconds: Timed<Upstreamed>,
 }
 
+/// Counts what the breaker of one thing behind the gateway does.
+#[derive(Debug, Clone, Default)]
+pub struct BreakerMetrics {
+    pub(super) skipped: Counter,
+    pub(super) open: Gauge,
+}
+
+impl BreakerMetrics {
+    /// A question was not asked, because nobody answers.
+    pub(crate) fn skipped(&self) {
+        self.skipped.inc();
+    }
+
+    /// Whether it is only tried now and then.
+    pub(crate) fn open(&self, open: bool) {
+        self.open.set(open.into());
+    }
+}
+
 impl UpstreamMetrics {
     /// A question that was asked at `since` has come to `outcome`.
     pub fn asked(&self, call: &'static str, outcome: &'static str, since: Instant) {

@@ -8,11 +8,7 @@ mod shared;
 pub use memory::Memory;
 pub use shared::Shared;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prost::bytes::Bytes;
 use ridegate_adapters::{OnlineCode, PartnerId, Reading, RideCode, UnixSeconds};
@@ -22,12 +18,12 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::breaker::{Breaker, Change, Leave, Outcome};
 use crate::{
     backends::{
         code_resolver::{Answer, CodeResolver, Refusal, ResolverError, ResolverSettings},
         retry::Retries,
     },
+    breaker::{self, Change, Circuit, End},
     budget::Budget,
     domain::{
         passage::Direction,
@@ -47,11 +43,10 @@ pub struct Readers {
 /// Asks one partner.
 #[derive(Debug)]
 struct Reader {
-    partner: PartnerId,
     resolver: CodeResolver,
     timeout: Duration,
     calls: Semaphore,
-    breaker: Mutex<Breaker>,
+    circuit: Circuit,
     metrics: ResolverMetrics,
     fingerprint: [u8; 32],
     whom: [u8; 32],
@@ -150,13 +145,13 @@ impl Reader {
         metrics: ResolverMetrics,
     ) -> Self {
         let ResolverSettings { endpoint, timeout, calls, fingerprint, whom } = settings;
+        // What a verdict has no time for nobody is waited for, nor blamed for.
+        let timeout = timeout.min(longest);
         Self {
-            partner,
             resolver: CodeResolver::new(endpoint, Retries::new(metrics.retries())),
-            // What a verdict has no time for nobody is waited for, nor blamed for.
-            timeout: timeout.min(longest),
+            timeout,
             calls: Semaphore::new(calls),
-            breaker: Mutex::default(),
+            circuit: Circuit::new(timeout, told(partner, metrics.clone())),
             metrics,
             fingerprint,
             whom,
@@ -186,67 +181,55 @@ impl Reader {
             Err(_) => Err(Unread::Failed),
         }
     }
+}
 
-    fn tell(&self, leave: Leave, outcome: Outcome) {
-        let change = self.breaker().tell(leave, outcome, Instant::now());
-        let partner = &self.partner;
-        match change {
-            Some(Change::Opened) => {
-                self.metrics.up(false);
-                warn!(%partner, "a partner's resolver does not answer; it is tried now and then, its codes are LOOKUP_FAILED");
-            }
-            Some(Change::Closed) => {
-                self.metrics.up(true);
-                info!(%partner, "a partner's resolver answers again");
-            }
-            None => {}
+/// Says when a partner stops answering, and when it begins again.
+fn told(partner: PartnerId, metrics: ResolverMetrics) -> impl Fn(Change) {
+    move |change| match change {
+        Change::Opened => {
+            metrics.up(false);
+            warn!(%partner, "a partner's resolver does not answer; it is tried now and then, its codes are LOOKUP_FAILED");
         }
-    }
-
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        Change::Closed => {
+            metrics.up(true);
+            info!(%partner, "a partner's resolver answers again");
+        }
     }
 }
 
-/// A call under way. Dropped before its end (the caller went away), it tells the breaker that nothing is known.
+/// A call under way. Whoever asked may go away before its end.
 struct Call<'r> {
-    reader: &'r Reader,
-    leave: Leave,
+    metrics: &'r ResolverMetrics,
+    /// `None`: it has ended.
+    call: Option<breaker::Call<'r>>,
     began: Instant,
-    ended: bool,
 }
 
 impl<'r> Call<'r> {
     fn begin(reader: &'r Reader) -> Option<Self> {
-        let began = Instant::now();
-        let leave = reader.breaker().ask(began)?;
-        Some(Self { reader, leave, began, ended: false })
+        let call = reader.circuit.begin()?;
+        Some(Self { metrics: &reader.metrics, began: call.began(), call: Some(call) })
     }
 
     fn end(mut self, answer: &Result<Answer, ResolverError>) {
-        self.ended = true;
-        let name = match answer {
-            Ok(Answer::Code(_)) => "ok",
-            Ok(Answer::Refused(_)) => "refused",
-            Err(error) => error.name(),
+        let (name, end) = match answer {
+            Ok(Answer::Code(_)) => ("ok", End::Answered),
+            Ok(Answer::Refused(_)) => ("refused", End::Answered),
+            Err(ResolverError::TimedOut) => (ResolverError::TimedOut.name(), End::TimedOut),
+            Err(error) if error.is_absence() => (error.name(), End::Absent),
+            Err(error) => (error.name(), End::Answered),
         };
-        self.reader.metrics.asked(name, self.began);
-        // Somebody who was given little time is not absent for that.
-        let hurried = self.began.elapsed() < self.reader.timeout / 2;
-        let outcome = match answer {
-            Err(ResolverError::TimedOut) if hurried => Outcome::Hurried,
-            Err(error) if error.is_absence() => Outcome::Absent,
-            Ok(_) | Err(_) => Outcome::Answered,
-        };
-        self.reader.tell(self.leave, outcome);
+        self.metrics.asked(name, self.began);
+        if let Some(call) = self.call.take() {
+            call.end(end);
+        }
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.reader.metrics.asked("abandoned", self.began);
-            self.reader.tell(self.leave, Outcome::Unknown);
+        if self.call.is_some() {
+            self.metrics.asked("abandoned", self.began);
         }
     }
 }

@@ -174,7 +174,12 @@ mod tests {
         let here = Arc::new(Registry::open(&file, Arc::clone(&keys)).await.unwrap());
         let elsewhere = Registry::open(&file, Arc::clone(&keys)).await.unwrap();
         let metrics = Metrics::default();
-        let links = Arc::new(Links::new(Arc::clone(&here), 10, Duration::from_mins(5), &metrics));
+        let links = Arc::new(Links::new(
+            Arc::clone(&here),
+            10,
+            [Duration::from_secs(5), Duration::from_mins(5)],
+            &metrics,
+        ));
         let long = SignedDuration::from_hours(1);
         let freshness = Freshness { unwatched: long, no_record: long, stale: long };
         let coherence = Coherence {

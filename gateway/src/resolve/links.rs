@@ -15,14 +15,16 @@ use std::{
 
 use quick_cache::sync::Cache;
 use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
 
 use crate::{
     backends::{
         redis::shared::SharedLink,
         registry::{Found, Registry, RegistryError},
     },
+    breaker::{Change, Circuit, End},
     domain::{facts::Subject, pseudonym::Pseudonym},
-    metrics::{CacheMetrics, Metrics, UpstreamMetrics},
+    metrics::{BreakerMetrics, CacheMetrics, Metrics, UpstreamMetrics},
 };
 
 const SHARDS: usize = 64;
@@ -49,6 +51,8 @@ pub struct Links {
     stale_max: Duration,
     served: CacheMetrics,
     asked: UpstreamMetrics,
+    circuit: Circuit,
+    breaker: BreakerMetrics,
 }
 
 /// Whose account it is.
@@ -61,14 +65,34 @@ pub struct Linked {
 }
 
 impl Links {
-    /// Remembers up to `capacity` links; while the registry does not answer for `stale_max` at most.
-    pub fn new(registry: Arc<Registry>, capacity: usize, stale_max: Duration, metrics: &Metrics) -> Self {
+    /// Remembers up to `capacity` links; while the registry does not answer for `stale_max` at most. It has `timeout` to answer.
+    pub fn new(
+        registry: Arc<Registry>,
+        capacity: usize,
+        [timeout, stale_max]: [Duration; 2],
+        metrics: &Metrics,
+    ) -> Self {
         let changes = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         let (served, asked) = (metrics.cache("links"), metrics.upstream("registry"));
         let ended = std::iter::repeat_with(|| AtomicI64::new(i64::MIN)).take(ROWS).collect();
         let (since, heard) = (AtomicI64::new(i64::MAX), AtomicI64::new(i64::MIN));
         let (known, vouched) = (Cache::new(capacity), Mutex::default());
-        Self { registry, known, changes, ended, since, heard, vouched, stale_max, served, asked }
+        let breaker = metrics.breaker("registry");
+        let circuit = Circuit::new(timeout, told(breaker.clone()));
+        Self {
+            registry,
+            known,
+            changes,
+            ended,
+            since,
+            heard,
+            vouched,
+            stale_max,
+            served,
+            asked,
+            circuit,
+            breaker,
+        }
     }
 
     /// Whose account it is that may have these names, as far as it is remembered here.
@@ -104,15 +128,24 @@ impl Links {
         Some(Linked { subject, stale: unheard > FRESH })
     }
 
-    /// Asks the registry whose account it is that may have these names; `None` if it is not linked.
+    /// Asks the registry whose account it is that may have these names, if that is worth it; `None` if it is not linked.
     pub async fn find(
         &self,
         names: &[Pseudonym],
         cap: Duration,
     ) -> Result<Option<SharedLink>, RegistryError> {
-        let (seen, began, heard) = (self.seen(names), Instant::now(), self.heard.load(Relaxed));
+        let Some(call) = self.circuit.begin() else {
+            self.breaker.skipped();
+            return Err(RegistryError::Skipped);
+        };
+        let (seen, heard) = (self.seen(names), self.heard.load(Relaxed));
         let found = timeout(cap, self.registry.find(names)).await.unwrap_or(Err(RegistryError::TimedOut));
-        self.asked.asked("find", found.as_ref().err().map_or("ok", RegistryError::name), began);
+        self.asked.asked("find", found.as_ref().err().map_or("ok", RegistryError::name), call.began());
+        call.end(match &found {
+            Err(RegistryError::TimedOut) => End::TimedOut,
+            Err(RegistryError::Unavailable(_)) => End::Absent,
+            Ok(_) | Err(_) => End::Answered,
+        });
         Ok(found?.map(|Found { name, subject }| {
             if let Some((_, seen)) = seen.iter().find(|(known, _)| *known == name) {
                 self.remember(&name, &subject, *seen);
@@ -171,6 +204,7 @@ impl Links {
     /// Every change before this moment was heard of.
     pub fn vouch(&self, at: Instant) {
         *self.vouched.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        self.circuit.sign_of_life();
     }
 
     /// Whether every change before this moment was heard of.
@@ -193,6 +227,22 @@ impl Links {
     }
 }
 
+/// Says when look-ups of links find nobody, and when they do again.
+fn told(metrics: BreakerMetrics) -> impl Fn(Change) {
+    move |change| match change {
+        Change::Opened => {
+            metrics.open(true);
+            warn!(
+                "the registry does not answer look-ups; it is tried now and then, accounts that are not remembered are LOOKUP_FAILED"
+            );
+        }
+        Change::Closed => {
+            metrics.open(false);
+            info!("the registry answers look-ups again");
+        }
+    }
+}
+
 impl fmt::Debug for Links {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Links({})", self.known.len())
@@ -211,7 +261,12 @@ mod tests {
         let keys = Arc::new(Keyring::new(&[7; 32]));
         let file = Location::File(folder.path().join("ridegate.db"));
         let registry = Registry::open(&file, keys).await.unwrap();
-        let links = Links::new(Arc::new(registry), 10, Duration::from_mins(5), &Metrics::default());
+        let links = Links::new(
+            Arc::new(registry),
+            10,
+            [Duration::from_secs(5), Duration::from_mins(5)],
+            &Metrics::default(),
+        );
         (folder, links)
     }
 

@@ -81,6 +81,7 @@ impl Follower {
     fn vouch(&mut self) {
         self.desk.vouch();
         self.health.authority(true);
+        self.authority.sign_of_life();
         self.retry = RETRY_MIN;
         if self.told.replace(true) != Some(true) {
             info!("following the authority's changes");

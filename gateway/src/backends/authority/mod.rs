@@ -18,12 +18,14 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
+use tracing::{info, warn};
 
-use super::retry::Retries;
+use super::retry::{Retries, is_passing};
 use crate::{
     admission::sale::IdNumber,
+    breaker::{Change as Turn, Circuit, End},
     domain::facts::{Facts, HealthState, PopupNumber, Report, Subject, Test, TestResult},
-    metrics::UpstreamMetrics,
+    metrics::{BreakerMetrics, UpstreamMetrics},
 };
 
 /// Most subjects in one call.
@@ -38,6 +40,9 @@ pub struct Authority {
     exchanging: Arc<Semaphore>,
     retries: Retries,
     asked: UpstreamMetrics,
+    /// Of look-ups.
+    circuit: Arc<Circuit>,
+    breaker: BreakerMetrics,
 }
 
 /// No answer that can be used.
@@ -112,14 +117,20 @@ impl Authority {
     /// for facts sees to it that those are not too many. Connects when first needed.
     pub fn new(
         endpoint: Endpoint,
-        exchange_timeout: Duration,
+        [lookup_timeout, exchange_timeout]: [Duration; 2],
         exchanges: usize,
         retries: Retries,
-        asked: UpstreamMetrics,
+        (asked, breaker): (UpstreamMetrics, BreakerMetrics),
     ) -> Self {
         let client = HealthAuthorityClient::new(connected(endpoint));
         let exchanging = Arc::new(Semaphore::new(exchanges));
-        Self { client, exchange_timeout, exchanging, retries, asked }
+        let circuit = Arc::new(Circuit::new(lookup_timeout, told(breaker.clone())));
+        Self { client, exchange_timeout, exchanging, retries, asked, circuit, breaker }
+    }
+
+    /// It was heard of in another way: if look-ups are not made for now, the next one is.
+    pub fn sign_of_life(&self) {
+        self.circuit.sign_of_life();
     }
 
     /// Second tries that it may be given.
@@ -136,7 +147,7 @@ impl Authority {
         };
         let read =
             |answer: wire::LookupResponse| answer.facts.ok_or(wrong("facts are absent")).and_then(facts);
-        match self.within("Lookup", cap, self.retries.insist(cap, ask), read).await {
+        match self.look_up("Lookup", cap, self.retries.insist(cap, ask), read).await {
             Ok(facts) => Ok(Some(facts)),
             Err(Failure::Status(Code::NotFound)) => Ok(None),
             Err(failure) => Err(failure.into()),
@@ -151,7 +162,28 @@ impl Authority {
             async move { client.batch_lookup(wire::BatchLookupRequest { subjects: names }).await }
         };
         let read = |response: wire::BatchLookupResponse| Ok(each(subjects, response.results));
-        Ok(self.within("BatchLookup", cap, self.retries.insist(cap, ask), read).await?)
+        Ok(self.look_up("BatchLookup", cap, self.retries.insist(cap, ask), read).await?)
+    }
+
+    /// Makes a call, if it is worth it.
+    async fn look_up<T, U>(
+        &self,
+        call: &'static str,
+        cap: Duration,
+        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+        read: impl FnOnce(T) -> Result<U, AuthorityError>,
+    ) -> Result<U, Failure> {
+        let Some(turn) = self.circuit.begin() else {
+            self.breaker.skipped();
+            return Err(Failure::Error(AuthorityError::Unavailable));
+        };
+        let answer = self.within(call, cap, answer, read).await;
+        turn.end(match &answer {
+            Err(Failure::Error(AuthorityError::TimedOut)) => End::TimedOut,
+            Err(Failure::Status(code)) if !is_about_the_call(*code) => End::Absent,
+            Ok(_) | Err(_) => End::Answered,
+        });
+        answer
     }
 
     /// The subject of an ID number, for the sale of a ticket; `None` if nobody has it.
@@ -191,6 +223,8 @@ impl Authority {
                 Err(Failure::Error(AuthorityError::TimedOut))
             }
             Ok(Err(status)) if is_no_phone(&status) => Err(Failure::NoPhone),
+            // Nobody refused anything: the connection broke off.
+            Ok(Err(status)) if is_passing(&status) => Err(Failure::Status(Code::Unavailable)),
             Ok(Err(status)) => Err(Failure::Status(status.code())),
             Err(_) => Err(Failure::Error(AuthorityError::TimedOut)),
         };
@@ -225,6 +259,20 @@ impl Changes {
             },
         };
         Ok(Next { cursor: message.cursor, change })
+    }
+}
+
+/// Says when look-ups find nobody, and when they do again.
+fn told(metrics: BreakerMetrics) -> impl Fn(Turn) {
+    move |turn| match turn {
+        Turn::Opened => {
+            metrics.open(true);
+            warn!("the health authority does not answer look-ups; it is tried now and then");
+        }
+        Turn::Closed => {
+            metrics.open(false);
+            info!("the health authority answers look-ups again");
+        }
     }
 }
 

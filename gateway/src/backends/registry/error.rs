@@ -51,6 +51,9 @@ pub enum RegistryError {
     /// No answer in time.
     #[error("the registry did not answer in time")]
     TimedOut,
+    /// It was not asked: it does not answer.
+    #[error("the registry does not answer and was not asked")]
+    Skipped,
     /// It has not been found to be ours yet.
     #[error("the registry was not reached yet")]
     NotChecked,
@@ -74,6 +77,7 @@ impl RegistryError {
         match self {
             Self::TimedOut => "timed_out",
             Self::Unavailable(_)
+            | Self::Skipped
             | Self::NotChecked
             | Self::NotUsable(_)
             | Self::Contended
