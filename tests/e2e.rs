@@ -80,6 +80,8 @@ mod links;
 mod lost_cards;
 #[path = "e2e/observed.rs"]
 mod observed;
+#[path = "e2e/overload.rs"]
+mod overload;
 #[path = "e2e/partner_check.rs"]
 mod partner_check;
 #[path = "e2e/partners.rs"]

@@ -11,6 +11,7 @@ use crate::{
     admission::{
         cards::CardTaps,
         tap::{Shown, Tap},
+        turns::Turns,
     },
     budget::Budget,
     claim::{Asking, Claims, Taken},
@@ -46,6 +47,8 @@ pub struct Road {
     pub policy: Arc<Policy>,
     /// Verdicts that may be on their way at once.
     pub in_flight: Semaphore,
+    /// Who may have a core.
+    pub turns: Turns,
     /// What operators see.
     pub metrics: Arc<Metrics>,
 }
@@ -112,7 +115,10 @@ impl Road {
                 let admitted = roster.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
                 stages.passed(Stage::Quota);
 
-                let opened = admitted.open(second, &self.levels)?;
+                let turn = self.turns.wait().await.ok_or(Inspect::Overloaded)?;
+                stages.passed(Stage::Turn);
+
+                let opened = admitted.open(turn, second, &self.levels)?;
                 stages.passed(Stage::Open);
 
                 let code = match opened {

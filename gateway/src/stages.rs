@@ -11,6 +11,8 @@ pub enum Stage {
     Recognise,
     /// The partner's budget.
     Quota,
+    /// Until there is a core for it.
+    Turn,
     /// Structure, times, signatures.
     Open,
     /// What only the partner can read.
@@ -27,9 +29,10 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Recognise,
         Self::Quota,
+        Self::Turn,
         Self::Open,
         Self::Resolver,
         Self::Claim,
@@ -43,6 +46,7 @@ impl Stage {
         match self {
             Self::Recognise => "recognise",
             Self::Quota => "quota",
+            Self::Turn => "turn",
             Self::Open => "open",
             Self::Resolver => "resolver",
             Self::Claim => "claim",

@@ -312,7 +312,7 @@ fn configure(folder: &Path, authority: &Authority, redis: Option<&Redis>, more: 
          [operations]\naddress = \"127.0.0.1:0\"\n\
          [authority]\nendpoint = \"{}\"\nlookup_timeout = \"5s\"\nexchange_timeout = \"10s\"\n\
          [registry]\ntimeout = \"5s\"\n\
-         [verdict]\nbudget = \"10s\"\ndouble_read = \"30s\"\n\
+         [verdict]\nbudget = \"10s\"\nwait = \"10s\"\ndouble_read = \"30s\"\n\
          [cards]\nper_device_per_second = 1000\nper_device_burst = 1000\n\
          [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n\
          [fleets]\nfull_reasons = [\"{BUS}\"]\nhelp = {{ {METRO} = \"96165\", {BUS} = \"96166\" }}\n\

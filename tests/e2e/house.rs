@@ -53,7 +53,7 @@ pub const PARTNER: &str = "yikatong";
 pub const ISSUER: &str = "99990001";
 
 /// Budgets so wide that a busy machine changes no answer.
-const WIDE: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
+const WIDE: &str = "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
 /// Where `Pki` writes.
 const TLS: &str = "[tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\nclient_ca = \"pki/ca.pem\"\nreload = \"20ms\"\n";
 

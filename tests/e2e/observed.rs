@@ -290,7 +290,7 @@ async fn who_asks_is_told_how_long_each_stage_took() {
     let told = answer.metadata().get("server-timing").unwrap().to_str().unwrap();
     let stages: Vec<_> = told.split(", ").map(|stage| stage.split_once(";dur=").unwrap()).collect();
     let names: Vec<_> = stages.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["recognise", "quota", "open", "claim", "link", "facts", "policy", "total"]);
+    assert_eq!(names, ["recognise", "quota", "turn", "open", "claim", "link", "facts", "policy", "total"]);
     let millis: Vec<f64> = stages.iter().map(|(_, took)| took.parse().unwrap()).collect();
     assert!(millis[..7].iter().sum::<f64>() <= millis[7] + 0.01, "{told}");
     assert!(millis[2] > 0.0, "signatures take time: {told}");

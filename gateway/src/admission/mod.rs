@@ -6,6 +6,7 @@ pub mod quota;
 pub mod rate;
 pub mod sale;
 pub mod tap;
+pub mod turns;
 
 use thiserror::Error;
 

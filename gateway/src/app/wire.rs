@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, task::JoinSet};
 
 use super::{Running, Settings, StartError, onboard::Onboarded, upkeep::keys};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         cards::{CardLimits, CardTaps},
         quota::{DefaultRates, Fleet, Quotas},
         rate::Rate,
+        turns::Turns,
     },
     backends::{
         authority::Authority,
@@ -222,6 +223,7 @@ impl Settings {
             resolver,
             policy: Arc::clone(&self.policy),
             in_flight: Semaphore::new(verdict.in_flight.get()),
+            turns: Turns::new(verdict.wait.get(), cores()),
             metrics: Arc::clone(metrics),
         };
         let validators = ValidatorApi {
@@ -272,6 +274,7 @@ impl Settings {
             handshakes: limits.handshakes.get(),
             handshakes_per_address: limits.handshakes_per_address.get(),
             handshake: limits.handshake.get(),
+            cores: cores(),
             streams: limits.streams.get_u32(),
             header_bytes: limits.header_bytes.get_u32(),
             idle: limits.idle.get(),
@@ -291,6 +294,11 @@ impl Settings {
             stale: facts.stale_max.signed(),
         }
     }
+}
+
+/// Threads that answer.
+fn cores() -> usize {
+    Handle::current().metrics().num_workers()
 }
 
 async fn listen(key: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, StartError> {

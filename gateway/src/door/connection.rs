@@ -69,10 +69,12 @@ impl<H: Handler> Reception<H> {
         let config = tls.config();
         let greeted = self.in_time(async {
             let mut stream =
-                TlsAcceptor::from(Arc::clone(&config)).accept(socket).await.map_err(|error| {
-                    tracing::debug!(cause = %error, "a TLS handshake failed");
-                    Refusal::Tls
-                })?;
+                self.places.gently(TlsAcceptor::from(Arc::clone(&config)).accept(socket)).await.map_err(
+                    |error| {
+                        tracing::debug!(cause = %error, "a TLS handshake failed");
+                        Refusal::Tls
+                    },
+                )?;
             read_preface(&mut stream).await.map(|()| stream)
         });
         let stream = greeted.await?;

@@ -43,6 +43,8 @@ pub struct Limits {
     pub handshakes_per_address: usize,
     /// The longest that a connection may take to say who it is: TLS and the HTTP/2 preface.
     pub handshake: Duration,
+    /// Cores of this machine that answer.
+    pub cores: usize,
     /// Streams at once on one connection.
     pub streams: u32,
     /// A request's headers, in bytes as HTTP/2 counts them.

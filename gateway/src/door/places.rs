@@ -3,12 +3,16 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::ready,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
 
 use super::{Limits, Refusal};
 use crate::admission::identity::{Caller, Identity};
@@ -16,6 +20,7 @@ use crate::admission::identity::{Caller, Identity};
 #[derive(Debug)]
 pub(super) struct Places {
     handshakes: Arc<Semaphore>,
+    hands: Arc<Semaphore>,
     arriving: Shares<Source>,
     all: Arc<Semaphore>,
     callers: Shares<Identity>,
@@ -50,6 +55,7 @@ impl Places {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            hands: Arc::new(Semaphore::new((limits.cores / 2).max(1))),
             arriving: Shares::new(limits.handshakes_per_address),
             all: Arc::new(Semaphore::new(limits.connections)),
             callers: Shares::new(limits.per_caller),
@@ -61,6 +67,19 @@ impl Places {
     /// Waits until one more may arrive. Until then it is the system that keeps it waiting.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.handshakes).acquire_owned().await.ok()
+    }
+
+    /// Greets as others are greeted, and never on more than half of the cores at once: a handshake costs as much as five
+    /// verdicts, and after a restart everybody comes at the same time. Those who are in already shall not wait for that.
+    pub(super) async fn gently<G: Future>(&self, greeting: G) -> G::Output {
+        let mut hands = PollSemaphore::new(Arc::clone(&self.hands));
+        let mut greeting = pin!(greeting);
+        poll_fn(|context| {
+            // Given back when this returns, also where it is the caller who is waited for.
+            let _hand = ready!(hands.poll_acquire(context));
+            greeting.as_mut().poll(context)
+        })
+        .await
     }
 
     /// A place to arrive at; `None` if as many as may are arriving from there already.

@@ -125,6 +125,11 @@ impl Crowd {
         taps
     }
 
+    /// All codes there are, of linked riders.
+    pub fn codes(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.codes.iter().skip(ASIDE).flatten()
+    }
+
     /// A tap of a rider who is used for nothing else.
     pub fn aside(&self, rider: usize) -> CheckRequest {
         tap(&format!("aside-{rider}"), &self.codes[rider][0])
@@ -146,7 +151,7 @@ fn sign(trust: &Trust, count: usize, noon: u32) -> Vec<Vec<Vec<u8>>> {
         .collect()
 }
 
-fn tap(request_id: &str, code: &[u8]) -> CheckRequest {
+pub fn tap(request_id: &str, code: &[u8]) -> CheckRequest {
     CheckRequest {
         request_id: request_id.to_owned(),
         medium: Some(Medium::QrCode(code.to_vec().into())),

@@ -2,7 +2,8 @@
 //! riders, and tells what a verdict costs each of them.
 //!
 //! `scripts/fleet-load` does it all. By hand: `cargo run --release -p ridegate-sim --example fleet_load -- --gateway
-//! target/release/ridegate [--riders 4000] [--replicas 1,2,4] [--registry postgres://… --postmaster PID] [--json FILE]`
+//! target/release/ridegate [--riders 4000] [--replicas 1,2,4] [--registry postgres://… --postmaster PID] [--json FILE]`; with
+//! `--overload SECONDS [--connections 10000] [--more TOML]` what one gateway does when far too much is asked of it.
 //!
 //! Everything is on loopback, is started here and ended here. Codes are signed before anything is measured. Times of the
 //! CPU are the processes' own (`/proc`); R is one ECDSA P-256 verification by aws-lc-rs, measured beside every case.
@@ -19,6 +20,7 @@
 mod crowd;
 mod load;
 mod machine;
+mod overload;
 mod stand;
 mod tables;
 
@@ -44,6 +46,14 @@ pub struct Arguments {
     registry: Option<String>,
     postmaster: Option<u32>,
     json: Option<PathBuf>,
+    /// Seconds of three times as much as can be done, instead of a fleet.
+    overload: Option<u64>,
+    /// Connections at once while it answers.
+    connections: usize,
+    /// The core that gateways have to themselves.
+    core: Option<usize>,
+    /// More configuration, in TOML.
+    more: String,
 }
 
 impl Arguments {
@@ -55,6 +65,10 @@ impl Arguments {
             registry: None,
             postmaster: None,
             json: None,
+            overload: None,
+            connections: 10_000,
+            core: None,
+            more: String::new(),
         };
         let mut given = std::env::args().skip(1);
         while let Some(name) = given.next() {
@@ -65,6 +79,10 @@ impl Arguments {
                 "--replicas" => read.replicas = value.split(',').map(|one| one.parse().unwrap()).collect(),
                 "--registry" => read.registry = Some(value),
                 "--postmaster" => read.postmaster = Some(value.parse().unwrap()),
+                "--overload" => read.overload = Some(value.parse().unwrap()),
+                "--connections" => read.connections = value.parse().unwrap(),
+                "--core" => read.core = Some(value.parse().unwrap()),
+                "--more" => read.more = value,
                 "--json" => read.json = Some(value.into()),
                 _ => panic!("{name} is not known"),
             }
@@ -85,9 +103,12 @@ async fn main() {
 }
 
 async fn measure(arguments: &Arguments) {
-    let stand = Stand::build(arguments);
+    let mut stand = Stand::build(arguments);
     println!("{} riders link, their codes are signed", arguments.riders);
     let crowd = Crowd::gather(arguments.riders, &stand).await;
+    if let Some(seconds) = arguments.overload {
+        return overload::run(&mut stand, &crowd, Duration::from_secs(seconds), arguments.connections).await;
+    }
     let mut runs = Vec::new();
     for redis in [false, true] {
         for replicas in arguments.replicas.iter().copied() {

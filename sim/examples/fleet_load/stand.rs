@@ -16,6 +16,7 @@ use rand_chacha::ChaCha20Rng;
 use ridegate_sim::{
     authority::Authority,
     city::START,
+    pki::Pki,
     redis::Redis,
     scrape::{self, Metrics},
     trust::Trust,
@@ -33,6 +34,11 @@ pub struct Stand {
     gateway: PathBuf,
     registry: Option<String>,
     postmaster: Option<u32>,
+    /// Callers must have a certificate.
+    pki: Option<Pki>,
+    /// The core that gateways have to themselves.
+    core: Option<usize>,
+    more: String,
 }
 
 impl Stand {
@@ -47,6 +53,9 @@ impl Stand {
             gateway: arguments.gateway.clone(),
             registry: arguments.registry.clone(),
             postmaster: arguments.postmaster,
+            pki: None,
+            core: arguments.core,
+            more: arguments.more.clone(),
         };
         if stand.registry.is_some() {
             let config = stand.configure(None);
@@ -64,6 +73,24 @@ impl Stand {
         stand
     }
 
+    /// How a gate with a certificate finds a gateway.
+    pub fn caller(&self, address: &str) -> Endpoint {
+        let pki = self.pki.as_ref().expect("a certificate authority");
+        let files = pki.caller("gate", "urn:ridegate:validator:bjsubway:gate-1").unwrap();
+        files.endpoint(&format!("https://{address}"), &pki.ca()).unwrap()
+    }
+
+    /// From now on gateways ask for certificates, and have room for so many connections from one address.
+    pub fn guard(&mut self, connections: usize) {
+        let pki = Pki::create(&self.folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
+        pki.server(&["localhost".into(), "127.0.0.1".into()]).unwrap();
+        self.pki = Some(pki);
+        self.more += &format!(
+            "[tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\nclient_ca = \"pki/ca.pem\"\n\
+             [limits]\nper_caller = {connections}\nhandshakes_per_address = 512\n"
+        );
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -79,11 +106,17 @@ impl Stand {
         let config = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\nnotice = \"0s\"\n[operations]\naddress = \"127.0.0.1:0\"\n\
              [authority]\nendpoint = \"{}\"\nlookup_timeout = \"5s\"\n[registry]\ntimeout = \"5s\"\n{registry}\
-             [verdict]\nbudget = \"10s\"\n\
+             {}\
              [quota]\ncodes_per_second = 1000000\ncodes_burst = 1000000\ncalls_per_second = 1000000\ncalls_burst = 1000000\n\
-             [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n{}",
+             [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n{}{}",
             self.authority.endpoint(),
+            if self.more.contains("[verdict]") {
+                ""
+            } else {
+                "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n"
+            },
             redis.unwrap_or_default(),
+            self.more,
         );
         let path = self.folder.path().join("ridegate.toml");
         std::fs::write(&path, config).unwrap();
@@ -113,11 +146,19 @@ impl Drop for Gateway {
 
 impl Gateway {
     /// Their clocks are one: a replica that began later is as far.
-    fn start(program: &Path, config: &Path, began: Instant) -> Self {
+    fn start(stand: &Stand, config: &Path, began: Instant) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let clock = start + SignedDuration::try_from(began.elapsed()).unwrap();
         let clock = clock.to_string();
-        let mut child = Command::new(program)
+        let mut command = match stand.core {
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &core.to_string()]).arg(&stand.gateway);
+                command
+            }
+            None => Command::new(&stand.gateway),
+        };
+        let mut child = command
             .env("RUST_LOG", "info")
             .args(["serve", "--insecure-dev", "--clock", &clock, "--config"])
             .arg(config)
@@ -144,7 +185,7 @@ impl Fleet {
     pub async fn start(stand: &Stand, replicas: usize, redis: Option<Redis>) -> Self {
         let config = stand.configure(redis.as_ref());
         let began = Instant::now();
-        let gateways = (0..replicas).map(|_| Gateway::start(&stand.gateway, &config, began)).collect();
+        let gateways = (0..replicas).map(|_| Gateway::start(stand, &config, began)).collect();
         let fleet = Self { gateways, redis, postmaster: stand.postmaster };
         // Authority watched, Redis found.
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -167,6 +208,16 @@ impl Fleet {
             all.push(channels);
         }
         all
+    }
+
+    /// The process of the first.
+    pub fn id(&self) -> u32 {
+        self.gateways[0].child.id()
+    }
+
+    /// Where the first listens, and where its metrics are.
+    pub fn addresses(&self) -> (&str, SocketAddr) {
+        (&self.gateways[0].address, self.gateways[0].operations)
     }
 
     pub const fn redis(&self) -> Option<&Redis> {

@@ -23,7 +23,7 @@ use ridegate_adapters::{
 };
 
 use self::budget::{Budget, Standing};
-use super::{cards::Tapped, identity::Validator, rate::Rate};
+use super::{cards::Tapped, identity::Validator, rate::Rate, turns::Turn};
 use crate::metrics::Metrics;
 
 /// Budgets of a partner whose profile does not say otherwise.
@@ -85,8 +85,8 @@ pub struct DeviceRates {
 pub struct Admitted<'a>(Recognised<'a>);
 
 impl Admitted<'_> {
-    /// Checks everything about the code at `now` that can be checked here.
-    pub fn open(self, now: UnixSeconds, memory: &dyn IssuerMemory) -> Result<Opened, CodeError> {
+    /// Checks everything about the code at `now` that can be checked here, when it is its `turn`.
+    pub fn open(self, _turn: Turn, now: UnixSeconds, memory: &dyn IssuerMemory) -> Result<Opened, CodeError> {
         self.0.open(now, memory)
     }
 }
