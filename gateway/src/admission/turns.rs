@@ -2,8 +2,8 @@
 //!
 //! Signatures cost more than everything else together, and a core checks one at a time. Taps that come faster than that
 //! wait; the more wait, the longer everybody does, also for what is cheap. So each tap steps back once before its
-//! signatures are checked, behind all that is waiting for a core at that moment, and how long that took tells how
-//! long the queue is. A rush is waited out. One that lasts is not: then only a short queue is kept, as many are
+//! signatures are checked, behind all that is waiting for a core at that moment, and how long that took, with what it had waited
+//! before, tells how long the queue is. A rush is waited out. One that lasts is not: then only a short queue is kept, as many are
 //! worked on as before, and the others are told at once that it is too much. It is the rule of controlled delay (RFC 8289)
 //! with the cores' own queue in the place of a router's.
 
@@ -52,8 +52,9 @@ impl Turns {
         }
     }
 
-    /// Steps back behind all that wait for a core; `None` if there is too much to do.
-    pub async fn wait(&self) -> Option<Turn> {
+    /// Steps back behind all that wait for a core, after it has been `queued` for one already; `None` if there is too much to
+    /// do.
+    pub async fn wait(&self, queued: Duration) -> Option<Turn> {
         let came = Instant::now();
         let others = {
             let waiting = Waiting::begin(&self.waiting);
@@ -61,7 +62,7 @@ impl Turns {
             waiting.all()
         };
         let now = Instant::now();
-        self.judge(now, now.duration_since(came), others)
+        self.judge(now, queued + now.duration_since(came), others)
     }
 
     fn judge(&self, now: Instant, waited: Duration, waiting: usize) -> Option<Turn> {
@@ -179,26 +180,25 @@ mod tests {
         assert!(queue.admits(20, MANY), "nor was it a rush");
     }
 
-    /// On one core, whose queue is known: 3 codes come for each that can be checked.
     #[tokio::test]
     async fn who_steps_back_waits_for_those_before_and_who_goes_away_waits_no_more() {
         let turns = Turns::new(LONGEST, CORES);
-        let first = turns.wait();
+        let first = turns.wait(Duration::ZERO);
         let mut first = std::pin::pin!(first);
-        assert!(futures_poll(first.as_mut()).is_none(), "it steps back");
+        assert!(polled(first.as_mut()).is_none(), "it steps back");
         assert_eq!(turns.waiting.load(Relaxed), 1);
-        assert!(futures_poll(first.as_mut()).flatten().is_some());
+        assert!(polled(first.as_mut()).flatten().is_some());
         assert_eq!(turns.waiting.load(Relaxed), 0);
 
         {
-            let gone = std::pin::pin!(turns.wait());
-            assert!(futures_poll(gone).is_none());
+            let gone = std::pin::pin!(turns.wait(Duration::ZERO));
+            assert!(polled(gone).is_none());
         }
         assert_eq!(turns.waiting.load(Relaxed), 0);
     }
 
     /// Polled once.
-    fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    fn polled<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         match future.poll(&mut context) {
             Poll::Ready(done) => Some(done),

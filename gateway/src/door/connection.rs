@@ -10,13 +10,13 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, join, split},
     net::TcpStream,
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Handler, Limits, Peer, Refusal,
+    Arrived, Handler, Limits, Peer, Refusal,
     places::{Arrival, Places, Source},
     tls::{Credentials, Tls},
 };
@@ -132,6 +132,8 @@ impl<H: Handler> Reception<H> {
         let service = service_fn(|mut request: http::Request<_>| {
             let turn = self.handler.is_business(&request).then(|| Turn::new(&business));
             request.extensions_mut().insert(peer.clone());
+            // Before anybody has begun with it.
+            request.extensions_mut().insert(Arrived(Instant::now()));
             let handler = self.handler.clone();
             async move {
                 let answer = handler.answer(request).await;

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::OwnedSemaphorePermit,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -104,6 +104,10 @@ pub struct Peer {
     /// Cancelled when the connection is asked to leave: whatever goes on without end should come to one.
     pub leaving: CancellationToken,
 }
+
+/// When a request had come: with every request.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrived(pub Instant);
 
 /// Answers requests.
 pub trait Handler: Clone + Send + Sync + 'static {

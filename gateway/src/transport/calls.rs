@@ -22,7 +22,11 @@ use super::{
     identity::{self, Who},
     status,
 };
-use crate::{budget::Budget, door::Handler, metrics::Metrics};
+use crate::{
+    budget::Budget,
+    door::{Arrived, Handler},
+    metrics::Metrics,
+};
 
 /// Calls that last as long as their callers like: their time says nothing.
 const STREAMS: [&str; 4] = ["CheckStream", "BatchLink", "Watch", "ServerReflectionInfo"];
@@ -40,16 +44,22 @@ pub struct Calls {
     metrics: Arc<Metrics>,
 }
 
-/// When a call's answer must have begun: the caller's deadline, or the longest that any call may take.
+/// What is known of a call's time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(pub(super) Instant);
+struct Timing {
+    arrived: Instant,
+    begun: Instant,
+    /// When its answer must have begun: the caller's deadline, or the longest that any call may take.
+    deadline: Instant,
+}
 
 /// The budget of a verdict: this long, or what the caller's deadline leaves.
 pub(super) fn budget<T>(request: &tonic::Request<T>, longest: Duration, reply_margin: Duration) -> Budget {
-    let longest = Instant::now() + longest;
-    let given = request.extensions().get::<Deadline>();
-    let given = given.and_then(|given| given.0.checked_sub(reply_margin));
-    Budget(given.map_or(longest, |at| at.min(longest)))
+    let Some(Timing { arrived, begun, deadline }) = request.extensions().get().copied() else {
+        return Budget::new(Instant::now(), longest);
+    };
+    let budget = Budget::new(arrived, longest).queued_until(begun);
+    deadline.checked_sub(reply_margin).map_or(budget, |deadline| budget.not_after(deadline))
 }
 
 impl Calls {
@@ -78,12 +88,13 @@ impl Handler for Calls {
     type Body = Body;
 
     async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let arrived = Instant::now();
+        let begun = Instant::now();
+        let arrived = request.extensions().get::<Arrived>().map_or(begun, |arrived| arrived.0);
         let given = deadline::timeout(request.headers()).unwrap_or(Duration::MAX);
         let called = Called::by(request.uri().path());
         let longest = if LONG.contains(&called.method) { LONGEST } else { self.longest };
         let deadline = arrived + given.min(longest);
-        request.extensions_mut().insert(Deadline(deadline));
+        request.extensions_mut().insert(Timing { arrived, begun, deadline });
         let Called { service, who, method } = called;
         let broken_off = Arc::new(AtomicBool::new(false));
         let metrics = Arc::clone(&self.metrics);

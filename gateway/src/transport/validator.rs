@@ -146,7 +146,7 @@ impl ValidatorApi {
                 () = leaving.cancelled() => break Some(status::leaving()),
                 Some(_decided) = deciding.join_next() => {}
                 next = taps.message(), if deciding.len() < STREAM_CONCURRENCY => {
-                    let budget = Budget(Instant::now() + self.budget);
+                    let budget = Budget::new(Instant::now(), self.budget);
                     let tap = match next {
                         Ok(None) => break None,
                         Err(status) => break Some(status::undecodable(&status).unwrap_or(status)),
@@ -157,6 +157,7 @@ impl ValidatorApi {
                         Ok(tap) => {
                             let (api, answers) = (self.clone(), answers.clone());
                             deciding.spawn(async move {
+                                let budget = budget.queued_until(Instant::now());
                                 let answer = api.road.decide(&tap, budget).await;
                                 let _gone = answers.send(Ok(api.reply(&tap, &answer))).await;
                             });
