@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet demo
+.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet overload demo
 
 # The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
@@ -73,6 +73,10 @@ bench-registry: tools
 # Replicas on one Redis: what a verdict costs each of them. docs/capacity.md is made of these numbers.
 bench-fleet: tools
 	scripts/fleet-load
+
+# Three times as much as one gateway can answer, for a minute, and ten thousand connections at once.
+overload:
+	scripts/overload
 
 demo:
 	$(CARGO) run --release -- demo
