@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet overload demo
+.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet overload guards demo
 
 # The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
@@ -56,6 +56,10 @@ doc:
 # Every dependency's licence must go with Apache-2.0.
 licences:
 	python3 scripts/licences.py Cargo.toml fuzz/Cargo.toml
+
+# Takes out one guard after the other, in a copy of the tree, and fails if no test notices. Long; GUARD=NAME tries one.
+guards: tools
+	CARGO="$(CARGO)" scripts/guards $(if $(GUARD),--only $(GUARD))
 
 # A minute for every decoder; make test gives each two seconds.
 fuzz: tools

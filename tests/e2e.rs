@@ -50,6 +50,8 @@ mod crashes;
 mod delegations;
 #[path = "e2e/digits.rs"]
 mod digits;
+#[path = "e2e/drills.rs"]
+mod drills;
 #[path = "e2e/facts.rs"]
 mod facts;
 #[path = "e2e/failures.rs"]

@@ -7,6 +7,7 @@ mod code;
 #[cfg(feature = "sim")]
 mod demo;
 mod dumps;
+mod faults;
 mod import;
 mod log;
 mod partner;
@@ -88,6 +89,9 @@ enum Command {
     /// Conformance cases.
     #[command(subcommand)]
     Vectors(Vectors),
+    /// Stand between a gateway and one of those behind it, and break what passes: late, slow, spoilt, stalled, reset,
+    /// refused. For drills: to see your own alarms go off.
+    Faults(faults::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -131,6 +135,7 @@ fn main() -> ExitCode {
         Command::Record(arguments) => registry::record(&arguments),
         Command::Partner(command) => partner::run(&command),
         Command::Vectors(Vectors::Check { files }) => vectors::run(&files),
+        Command::Faults(arguments) => faults::run(&arguments),
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use ridegate_adapters::UnixSeconds;
+use tokio::time::Instant;
 
 /// What the gateway takes for now. Clones tell the same time.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ enum Kind {
     Running(SignedDuration),
     /// Stands until somebody moves it; milliseconds since 1970.
     Standing(Arc<AtomicI64>),
+    /// So far from then as the runtime's own time.
+    Runtime(Timestamp, Instant),
 }
 
 impl Clock {
@@ -39,9 +42,15 @@ impl Clock {
         Self(Kind::Standing(Arc::new(AtomicI64::new(at.as_millisecond()))))
     }
 
+    /// Starts at `start`, and goes as the runtime's time does: where a test has paused that, both stand and move together.
+    pub fn with_runtime_from(start: Timestamp) -> Self {
+        Self(Kind::Runtime(start, Instant::now()))
+    }
+
     /// Now.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
+            Kind::Runtime(start, began) => start.saturating_add(began.elapsed()).unwrap_or(Timestamp::MAX),
             Kind::Running(distance) => system_now().saturating_add(*distance).unwrap_or(Timestamp::MAX),
             Kind::Standing(at) => Timestamp::from_millisecond(at.load(Relaxed)).unwrap_or(Timestamp::MAX),
         }
@@ -93,6 +102,15 @@ mod tests {
         assert_eq!(clock.unix_seconds(), UnixSeconds(1_655_265_600));
         clock.advance(SignedDuration::from_secs(61));
         assert_eq!(also.unix_seconds(), UnixSeconds(1_655_265_661));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_of_the_runtime_moves_with_its_time() {
+        let clock = Clock::with_runtime_from("2022-06-15T23:59:59+08:00".parse().unwrap());
+        let also = clock.clone();
+        tokio::time::sleep(std::time::Duration::from_millis(1001)).await;
+        assert_eq!(also.now(), "2022-06-16T00:00:00.001+08:00".parse().unwrap());
+        assert_eq!(clock.now(), also.now());
     }
 
     #[test]

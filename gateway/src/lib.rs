@@ -29,6 +29,8 @@ pub mod budget;
 pub mod claim;
 pub mod clock;
 pub mod config;
+#[cfg(test)]
+mod days;
 pub mod domain;
 pub mod door;
 pub mod health;

@@ -149,6 +149,12 @@ impl ClaimTable {
         }
     }
 
+    /// How many are held, over or not.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).claims.len()).sum()
+    }
+
     fn shard(&self, key: &ClaimName) -> Option<MutexGuard<'_, Shard>> {
         let Tag([first, ..]) = key.claim;
         self.shards.get(usize::from(first) % SHARDS).map(lock)
@@ -193,10 +199,6 @@ mod tests {
         Showing { device: tag, request: tag, verdict_id: Uuid::from_u128(device.into()), at: at(second) }
     }
 
-    fn held(table: &ClaimTable) -> usize {
-        table.shards.iter().map(|shard| lock(shard).claims.len()).sum()
-    }
-
     #[test]
     fn a_claim_holds_until_its_code_is_over_and_no_longer() {
         let table = ClaimTable::default();
@@ -224,11 +226,11 @@ mod tests {
         for number in 0..10_000 {
             table.take(key(number), showing(1, 10), at(100), DOUBLE_READ);
         }
-        assert_eq!(held(&table), 10_000, "none is dropped early");
+        assert_eq!(table.held(), 10_000, "none is dropped early");
         for number in 10_000..40_000 {
             table.take(key(number), showing(1, 101), at(200), DOUBLE_READ);
         }
-        assert_eq!(held(&table), 30_000, "those of the first ten thousand codes are over");
+        assert_eq!(table.held(), 30_000, "those of the first ten thousand codes are over");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Memory {
     pub(super) known: Cache<Pseudonym, Reading>,
     /// Readings since those were last swept out whose code is over.
     since_sweep: AtomicUsize,
+    /// After so many they are swept again: what was known after the last time. What is known now grows with what is read.
+    sweep_after: AtomicUsize,
     /// What all replicas have read.
     shared: Option<Shared>,
     /// The longest that any verdict may take.
@@ -48,16 +50,18 @@ impl Memory {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (known, served) = (Cache::new(capacity), metrics.cache("readings"));
-        Self { known, since_sweep: AtomicUsize::new(0), shared, longest, keys, served, metrics }
+        let (since_sweep, sweep_after) = (AtomicUsize::new(0), AtomicUsize::new(SWEEP_FROM));
+        Self { known, since_sweep, sweep_after, shared, longest, keys, served, metrics }
     }
 
     /// One more was read. What is over is forgotten each time that as many were read as are known: a constant share of
     /// every reading.
     pub(super) fn grown(&self, now: UnixSeconds) {
-        let since = self.since_sweep.fetch_add(1, Relaxed);
-        if since >= SWEEP_FROM.max(self.known.len()) {
+        let since = self.since_sweep.fetch_add(1, Relaxed) + 1;
+        if since >= self.sweep_after.load(Relaxed) {
             self.since_sweep.store(0, Relaxed);
             self.known.retain(|_, reading| !reading.is_over(now));
+            self.sweep_after.store(SWEEP_FROM.max(self.known.len()), Relaxed);
         }
     }
 

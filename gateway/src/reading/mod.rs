@@ -2,6 +2,8 @@
 //! many times at once, and not at all while it does not answer. Partners share nothing here but the memory of what was
 //! read before, so one that hangs costs the others nothing.
 
+#[cfg(test)]
+mod days;
 mod memory;
 mod shared;
 

@@ -250,20 +250,20 @@ impl fmt::Debug for Links {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{backends::registry::Location, keyring::Keyring};
 
     const NAME: Pseudonym = Pseudonym([1; 32]);
 
-    async fn links() -> (tempfile::TempDir, Links) {
+    pub(in crate::resolve) async fn links() -> (tempfile::TempDir, Links) {
         let folder = tempfile::tempdir().unwrap();
         let keys = Arc::new(Keyring::new(&[7; 32]));
         let file = Location::File(folder.path().join("ridegate.db"));
         let registry = Registry::open(&file, keys).await.unwrap();
         let links = Links::new(
             Arc::new(registry),
-            10,
+            100,
             [Duration::from_secs(5), Duration::from_mins(5)],
             &Metrics::default(),
         );

@@ -3,6 +3,8 @@
 mod beside;
 mod changed;
 pub mod coherence;
+#[cfg(test)]
+mod days;
 pub mod desk;
 pub mod facts;
 pub mod levels;

@@ -273,5 +273,8 @@ fn come_in(per_second: u32, since: Duration) -> u32 {
 }
 
 #[cfg(test)]
+#[path = "lease_days.rs"]
+mod days;
+#[cfg(test)]
 #[path = "lease_laws.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A budget in Redis. What the script does, line by line.
-struct Bank {
+pub(super) struct Bank {
     tokens: Option<f64>,
     at: Instant,
     hands: BTreeMap<usize, i64>,
@@ -17,12 +17,12 @@ struct Bank {
 }
 
 impl Bank {
-    fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { tokens: None, at: now, hands: BTreeMap::new(), seen: BTreeMap::new(), lacked: None }
     }
 
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers")]
-    fn serve(&mut self, me: usize, ask: &Ask, now: Instant) -> Answer {
+    pub(super) fn serve(&mut self, me: usize, ask: &Ask, now: Instant) -> Answer {
         self.seen.retain(|_, seen| now.duration_since(*seen) < Duration::from_secs(2));
         self.hands.retain(|id, _| self.seen.contains_key(id));
         self.seen.insert(me, now);
@@ -67,7 +67,7 @@ impl Bank {
     }
 }
 
-fn rate(per_second: u32, burst: u32) -> Rate {
+pub(super) fn rate(per_second: u32, burst: u32) -> Rate {
     Rate { per_second: NonZeroU32::new(per_second).unwrap(), burst: NonZeroU32::new(burst).unwrap() }
 }
 

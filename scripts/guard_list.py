@@ -1,0 +1,205 @@
+"""Guards, and what must fail when one is taken out. `make guards` tries them; add yours at the end of the list.
+
+name      what it is called
+file      where it is
+text      the guard itself, as it stands there, exactly once
+becomes   what it becomes: something that builds, and lets through what the guard keeps out
+tests     a nextest filter: at least one of these tests must then fail, and all must pass before
+package   whose tests they are; "ridegate" is end to end
+"""
+
+from typing import NamedTuple
+
+GATEWAY = "ridegate-gateway"
+END_TO_END = "ridegate"
+
+
+class Guard(NamedTuple):
+    name: str
+    file: str
+    text: str
+    becomes: str
+    tests: str
+    package: str = GATEWAY
+
+
+GUARDS = [
+    # Who does not answer is not asked for ever.
+    Guard(
+        "redis-breaker",
+        "gateway/src/backends/redis/line.rs",
+        "if failures >= ENOUGH {",
+        "if failures == u32::MAX {",
+        "test(a_server_that_hangs_costs_a_few_their_cap_and_then_nobody_anything)",
+        END_TO_END,
+    ),
+    Guard(
+        "resolver-breaker",
+        "gateway/src/breaker.rs",
+        "if failures >= ENOUGH {",
+        "if failures == u32::MAX {",
+        "test(/^days::breaker/)",
+    ),
+    Guard(
+        "breaker-longest-pause",
+        "gateway/src/breaker.rs",
+        "self.open(now, LONGEST_PAUSE.min(pause * 2));",
+        "self.open(now, pause * 2);",
+        "test(/^days::breaker/)",
+    ),
+    Guard(
+        "breaker-one-trial",
+        "gateway/src/breaker.rs",
+        "State::Open { .. } | State::Trying { .. } => return None,",
+        "State::Open { .. } => return None,\n            State::Trying { .. } => {}",
+        "test(after_the_pause_one_is_tried_and_decides) | test(it_neither_stays_open)",
+    ),
+    # A verdict has one time budget.
+    Guard(
+        "authority-inside-the-budget",
+        "gateway/src/resolve/mod.rs",
+        "budget.capped(self.authority_cap)",
+        "self.authority_cap",
+        "test(an_authority_that_never_answers_costs_the_budget_and_no_more)",
+        END_TO_END,
+    ),
+    Guard(
+        "overloaded",
+        "gateway/src/road.rs",
+        "Err(_) => Err(Inspect::Overloaded.into()),",
+        "Err(_) => self.pass(tap, verdict_id, budget, &mut partner, &mut stages).await,",
+        "test(what_comes_on_top_is_told_overloaded_and_takes_no_claim)",
+        END_TO_END,
+    ),
+    # What is remembered is not believed for longer than was promised, and serves as long as that.
+    Guard(
+        "stale-facts-end",
+        "gateway/src/resolve/facts.rs",
+        "} else if age_of(as_of) <= freshness.stale {",
+        "} else if as_of <= now {",
+        "test(/^resolve::days::/)",
+    ),
+    Guard(
+        "stale-facts-serve",
+        "gateway/src/resolve/facts.rs",
+        "} else if age_of(as_of) <= freshness.stale {",
+        "} else if as_of > now {",
+        "test(/^resolve::days::/)",
+    ),
+    Guard(
+        "unwatched-facts-end",
+        "gateway/src/resolve/facts.rs",
+        "if watched || age_of(confirmed_at) <= freshness.unwatched {",
+        "if watched || age_of(confirmed_at) <= freshness.stale {",
+        "test(in_days_of_outages_no_facts_are_believed)",
+    ),
+    Guard(
+        "no-record-ends",
+        "gateway/src/resolve/facts.rs",
+        "let believed = age_of(self.fetched_at) <= freshness.no_record;",
+        "let believed = age_of(self.fetched_at) <= freshness.unwatched;",
+        "test(in_days_of_outages_no_facts_are_believed)",
+    ),
+    Guard(
+        "older-facts-do-not-replace",
+        "gateway/src/resolve/facts.rs",
+        "(Some(new), Some(old)) => new.as_of >= old.as_of,",
+        "(Some(_), Some(_)) => true,",
+        "test(older_facts_never_replace_newer_ones)",
+    ),
+    Guard(
+        "stale-links-end",
+        "gateway/src/resolve/links.rs",
+        ".filter(|unheard| *unheard <= self.stale_max.max(FRESH))?",
+        "?",
+        "test(/^resolve::days::/)",
+    ),
+    Guard(
+        "stale-links-serve",
+        "gateway/src/resolve/links.rs",
+        "*unheard <= self.stale_max.max(FRESH)",
+        "*unheard <= FRESH",
+        "test(/^resolve::days::/)",
+    ),
+    Guard(
+        "readings-swept",
+        "gateway/src/reading/memory.rs",
+        "if since >= self.sweep_after.load(Relaxed) {",
+        "if since >= SWEEP_FROM.max(self.known.len()) {",
+        "test(/^reading::days::/)",
+    ),
+    # A code is used once.
+    Guard(
+        "claims-hold-to-the-end",
+        "gateway/src/domain/claim.rs",
+        "now > self.until",
+        "now >= self.until",
+        "test(/^days::claims/)",
+    ),
+    Guard(
+        "claims-end",
+        "gateway/src/backends/memory.rs",
+        "        shard.sweep(now);\n",
+        "",
+        "test(/^days::claims/)",
+    ),
+    Guard(
+        "double-read-ends",
+        "gateway/src/domain/claim.rs",
+        "let read_twice = same_device && next.at.duration_since(claim.first.at) <= double_read;",
+        "let read_twice = same_device && next.at.duration_since(claim.first.at) <= double_read * 2;",
+        "test(/^days::claims/)",
+    ),
+    Guard(
+        "being-decided-in-redis",
+        "gateway/src/backends/redis/take.lua",
+        "elseif not (state == 'f' and deciding == 0) then",
+        "elseif state == 'u' then",
+        "test(/^backends::redis::tests::of_many_at_once_one_is_fresh/)",
+    ),
+    Guard(
+        "as-of-in-redis",
+        "gateway/src/backends/redis/put.lua",
+        "if not newer then",
+        "if true then",
+        "test(older_facts_of_a_person_never_replace_newer_ones)",
+    ),
+    Guard(
+        "claims-told-again",
+        "gateway/src/claim.rs",
+        "                    self.0.table.forget_told();\n",
+        "",
+        "test(/^fleet::/)",
+        END_TO_END,
+    ),
+    # Budgets.
+    Guard(
+        "leaving-is-waited-for",
+        "gateway/src/admission/quota/budget.rs",
+        "        self.standing.settled();\n",
+        "",
+        "test(nothing_is_refused_while_what_was_in_hand_becomes_the_processs_own)",
+    ),
+    Guard(
+        "leases-end",
+        "gateway/src/admission/quota/lease.rs",
+        "(hand > 0 && is_good).then(|| hand - 1)",
+        "(hand > 0).then(|| hand - 1)",
+        "test(/^admission::quota::lease::/)",
+    ),
+    # Days are Beijing's.
+    Guard(
+        "midnight-of-beijing",
+        "gateway/policies/beijing-2022.toml",
+        'time_zone = "Asia/Shanghai"',
+        'time_zone = "UTC"',
+        "test(/^days::policy/)",
+    ),
+    Guard(
+        "carry-over-of-yesterday",
+        "gateway/src/domain/counter.rs",
+        "Test::Pending { sampled_at: Some(at) } => days_between(policy.date(*at), today) == 1,",
+        "Test::Pending { sampled_at: Some(at) } => days_between(policy.date(*at), today) <= 1,",
+        "test(/^days::policy/)",
+    ),
+]
