@@ -23,7 +23,7 @@ impl Stand {
             Break::Told(spoil, _) => self.tell_redis(spoil),
             Break::Sql(begin, _) => self.tell_postgres(begin),
             Break::ToldOften(_) | Break::SqlOften(_) | Break::SlotsMove => self.break_it_again(cell),
-            Break::OtherType => self.retype("x"),
+            Break::OtherType => self.retype("redis.call('SET', key, 'x')"),
             Break::NodeDies | Break::MasterDies => match &mut self.redis {
                 Store::Cluster(cluster) => cluster.servers[0].kill(),
                 Store::Sentinel(sentinel) => sentinel.servers[0].kill(),
@@ -92,14 +92,14 @@ impl Stand {
         }
     }
 
-    /// Accounts become strings; or nothing, which they were before somebody asked for them.
-    fn retype(&self, to: &str) {
-        let accounts = self.one().cli(&["--scan", "--pattern", "rg1:*:a"]);
-        assert!(!accounts.is_empty(), "nothing is kept of accounts");
-        for account in accounts.lines() {
-            let command: &[&str] = if to.is_empty() { &["DEL", account] } else { &["SET", account, to] };
-            self.tell_redis(&[command]);
-        }
+    /// Accounts become of this type; or nothing, which they were before somebody asked for them.
+    fn retype(&self, how: &str) {
+        let script = format!(
+            "local all = redis.call('KEYS', 'rg1:*:a') \
+             for _, key in ipairs(all) do redis.call('DEL', key) {how} end return #all"
+        );
+        let many = self.one().cli(&["EVAL", &script, "0"]);
+        assert!(many.parse::<u32>().is_ok_and(|many| many > 0), "nothing is kept of accounts: {many}");
     }
 
     fn move_a_slot(&self) {

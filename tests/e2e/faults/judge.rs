@@ -111,6 +111,8 @@ impl fmt::Display for Complaint {
     }
 }
 
+/// A process that is later than this with what it does by the clock has too little of the machine to say anything.
+const LATE: Duration = Duration::from_millis(15);
 /// What was said for a moment around it may be of either side.
 const AROUND: Duration = Duration::from_millis(300);
 
@@ -148,6 +150,14 @@ impl Run {
         took.sort_unstable();
         let at = (took.len() * usize::from(percentile)).div_ceil(100);
         took.get(at.saturating_sub(1)).copied().unwrap_or_default()
+    }
+
+    /// Whether the machine had time for this: taps went out when they were due, and all was well before anything was broken.
+    pub fn had_time(&self, pace: &Pace) -> bool {
+        let before = self.left.seen.iter().filter(|seen| self.when(seen.due) == When::Before);
+        let well =
+            |seen: &Seen| seen.is_well() && (seen.class == Class::Linking || seen.took < pace.longest / 2);
+        self.left.late < LATE && before.into_iter().all(well)
     }
 
     fn when(&self, due: Duration) -> When {

@@ -64,7 +64,7 @@ pub struct Told {
 pub struct Load {
     began: Instant,
     shared: Arc<Shared>,
-    driver: tokio::task::JoinHandle<()>,
+    driver: tokio::task::JoinHandle<Duration>,
     over: tokio::sync::watch::Sender<bool>,
 }
 
@@ -82,6 +82,8 @@ pub struct Left {
     pub seen: Vec<Seen>,
     /// Accounts whose link was acknowledged, and those for which it was not.
     pub links: HashMap<u64, bool>,
+    /// How late this process itself was with a tap, at the most.
+    pub late: Duration,
 }
 
 impl Load {
@@ -114,10 +116,10 @@ impl Load {
     /// Stops, when all who are under way have been answered.
     pub async fn stop(self) -> Left {
         self.over.send_replace(true);
-        self.driver.await.unwrap();
+        let late = self.driver.await.unwrap();
         let seen = std::mem::take(&mut *self.shared.seen.lock().unwrap());
         let links = std::mem::take(&mut *self.shared.links.lock().unwrap());
-        Left { seen, links }
+        Left { seen, links, late }
     }
 }
 
@@ -135,14 +137,16 @@ async fn drive(
     rate: u32,
     seed: u64,
     over: tokio::sync::watch::Receiver<bool>,
-) {
+) -> Duration {
     let mut chance = ChaCha20Rng::seed_from_u64(seed);
     let every: Vec<_> = MIX.iter().flat_map(|(class, often)| std::iter::repeat_n(*class, *often)).collect();
     let mut turn = Vec::new();
     let mut under_way = JoinSet::new();
+    let mut late = Duration::ZERO;
     for number in 0_u32.. {
         let due = Duration::from_secs(1) * number / rate;
         sleep_until(began + due).await;
+        late = late.max(began.elapsed().saturating_sub(due));
         if *over.borrow() {
             break;
         }
@@ -172,6 +176,7 @@ async fn drive(
     while let Some(ended) = under_way.join_next().await {
         ended.unwrap();
     }
+    late
 }
 
 impl Shared {

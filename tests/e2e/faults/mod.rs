@@ -46,6 +46,8 @@ const FULL: Pace = Pace {
 };
 /// So long all has to be well until it is over.
 const QUIET: Duration = Duration::from_secs(1);
+/// Runs of a cell at the most, where the machine was too busy for one.
+const RUNS: u32 = 4;
 /// Facts are believed for so long while the authority is not heard of: a minute is too long to wait for.
 const FACTS: &str = "[facts]\nunwatched_max = \"1s\"\n";
 
@@ -143,13 +145,21 @@ async fn sliced(name: &str) {
     must_be_right(&cell, &run, &judge(&cell, &SLICE, &run));
 }
 
+/// A run on a machine that had no time for it says nothing: then there is another.
 async fn in_full(name: &str) {
     let cell = Cell::of(name);
-    let run = run(&cell, &FULL, &Settings::shipped()).await;
-    let complaints = judge(&cell, &FULL, &run);
-    println!("{}", table::row(&cell, &run, &complaints));
-    table::write(&cell, &run, &complaints);
-    must_be_right(&cell, &run, &complaints);
+    for turn in 1.. {
+        let run = run(&cell, &FULL, &Settings::shipped()).await;
+        let complaints = judge(&cell, &FULL, &run);
+        let row = table::row(&cell, &run, &complaints);
+        println!("{row}");
+        if !complaints.is_empty() && !run.had_time(&FULL) && turn < RUNS {
+            println!("the machine had no time for this ({} ms late); again", run.left.late.as_millis());
+            continue;
+        }
+        table::write(&cell, &row);
+        return must_be_right(&cell, &run, &complaints);
+    }
 }
 
 /// A test a cell, so that each is named, timed and repeated by itself.
