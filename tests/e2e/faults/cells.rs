@@ -140,7 +140,9 @@ impl Cell {
 /// Nothing can be had from it.
 const fn whole(name: &'static str, who: Upstream, what: &'static str, how: Break) -> Cell {
     let grace = match who {
-        Redis | Resolver => 500,
+        Redis => 500,
+        // Five of its codes in a row have to fail.
+        Resolver => 1_500,
         // Links are taken for true for a second more; facts as `facts.unwatched_max` says.
         Registry | Authority => 1_700,
     };
