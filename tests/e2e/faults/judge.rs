@@ -95,6 +95,22 @@ pub enum When {
     After,
 }
 
+impl Complaint {
+    /// Nothing that a machine without time for it explains.
+    pub fn is_whatever_the_machine_does(&self) -> bool {
+        match self {
+            Self::Never { told, .. } => !told.contains("THROTTLED"),
+            Self::Link(_) => true,
+            Self::Log(wrong) => wrong.contains("names somebody") || wrong.contains("panicked"),
+            Self::Unexpected { .. }
+            | Self::Slow { .. }
+            | Self::Late { .. }
+            | Self::Metric(_)
+            | Self::Ready(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -138,11 +138,21 @@ fn must_be_right(cell: &Cell, run: &Run, complaints: &[Complaint]) {
     );
 }
 
+/// On a machine that never has time for it only what must never be is judged.
 async fn sliced(name: &str) {
     let cell = Cell::of(name);
     assert!(cell.slice, "not of the slice");
-    let run = run(&cell, &SLICE, &Settings::patient()).await;
-    must_be_right(&cell, &run, &judge(&cell, &SLICE, &run));
+    for turn in 1.. {
+        let run = run(&cell, &SLICE, &Settings::patient()).await;
+        let mut complaints = judge(&cell, &SLICE, &run);
+        let had_time = run.had_time(&SLICE);
+        if !complaints.is_empty() && !had_time && turn < 3 {
+            println!("the machine had no time for this ({} ms late); again", run.left.late.as_millis());
+            continue;
+        }
+        complaints.retain(|complaint| had_time || complaint.is_whatever_the_machine_does());
+        return must_be_right(&cell, &run, &complaints);
+    }
 }
 
 /// A run on a machine that had no time for it says nothing: then there is another.

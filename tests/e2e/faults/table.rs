@@ -88,16 +88,17 @@ pub fn write(cell: &Cell, row: &str) {
     fs::write(path(), format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
 }
 
-/// The table that the docs show is of these cells, and nothing in it is wrong.
+/// The table that the docs show is of these cells, in their order, and nothing in it is wrong.
 #[test]
-fn the_page_has_every_cell() {
+fn the_page_is_of_the_cells_and_says_right() {
     let page = fs::read_to_string(path()).unwrap();
     let (_, rest) = page.split_once(BEGIN).unwrap();
     let (rows, _) = rest.split_once(END).unwrap();
-    let rows: Vec<_> = rows.lines().skip(2).collect();
-    assert_eq!(rows.len(), CELLS.len(), "make faults writes it");
-    for (row, cell) in rows.iter().zip(CELLS) {
-        assert!(row.starts_with(&key(cell)), "{row}");
+    let mut cells = CELLS.iter();
+    let mut rows = rows.lines().skip(2).peekable();
+    assert!(rows.peek().is_some(), "make faults writes it");
+    for row in rows {
+        assert!(cells.any(|cell| row.starts_with(&key(cell))), "of no cell, or out of order: {row}");
         assert!(row.ends_with("| right |"), "{row}");
     }
 }
