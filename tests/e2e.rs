@@ -56,6 +56,8 @@ mod drills;
 mod facts;
 #[path = "e2e/failures.rs"]
 mod failures;
+#[path = "e2e/faults/mod.rs"]
+mod faults;
 #[path = "e2e/fleet.rs"]
 mod fleet;
 #[path = "e2e/fleet_quotas.rs"]

@@ -32,7 +32,9 @@ pub enum Mood {
     Failing,
     /// Answers every question at once with `UNAVAILABLE`.
     Unavailable,
-    /// Answers the next question so, and is well.
+    /// Answers every question at once with `RESOURCE_EXHAUSTED`.
+    Exhausted,
+    /// Answers the next question with `UNAVAILABLE`, and is well.
     Hiccup,
     /// Answers against its contract.
     Confused,
@@ -116,6 +118,7 @@ impl Hosted {
         match mood {
             Ok(Mood::Failing) | Err(_) => Err(Status::internal("failing")),
             Ok(Mood::Unavailable) => Err(Status::unavailable("unavailable")),
+            Ok(Mood::Exhausted) => Err(Status::resource_exhausted("exhausted")),
             Ok(Mood::Hiccup) => {
                 self.feel(Mood::Well);
                 Err(Status::unavailable("hiccup"))

@@ -42,7 +42,15 @@ impl Process {
     }
 
     pub fn start_logging(level: &str, config: &Path) -> Self {
-        let mut child = spawn(level, config);
+        Self::watch(spawn(level, FROZEN, config))
+    }
+
+    /// With a clock that begins at noon and runs.
+    pub fn start_running(config: &Path) -> Self {
+        Self::watch(spawn("info", RUNNING, config))
+    }
+
+    fn watch(mut child: Child) -> Self {
         let log = BufReader::new(child.stderr.take().unwrap());
         let (serving, address) = mpsc::channel();
         let heard = Arc::new(AtomicBool::new(false));
@@ -100,7 +108,7 @@ impl Process {
 
     /// Starts, is told to stop as soon as it has said this, and ends as it may.
     pub fn terminate_at(word: &str, config: &Path) -> (Option<i32>, String) {
-        let mut child = spawn("info", config);
+        let mut child = spawn("info", FROZEN, config);
         let mut told = false;
         let mut said = String::new();
         for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
@@ -115,10 +123,13 @@ impl Process {
     }
 }
 
-fn spawn(level: &str, config: &Path) -> Child {
+const RUNNING: &str = "2022-06-15T12:00:00+08:00";
+const FROZEN: &str = "2022-06-15T12:00:00+08:00,frozen";
+
+fn spawn(level: &str, clock: &str, config: &Path) -> Child {
     ridegate()
         .env("RUST_LOG", level)
-        .args(["serve", "--insecure-dev", "--clock", "2022-06-15T12:00:00+08:00,frozen", "--config"])
+        .args(["serve", "--insecure-dev", "--clock", clock, "--config"])
         .arg(config)
         .stderr(Stdio::piped())
         .spawn()

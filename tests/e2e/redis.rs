@@ -276,8 +276,12 @@ impl Sentinel {
     /// Kills the master; the other one is it when this returns. Which it is.
     pub fn fail_over(&mut self) -> usize {
         let before = self.master();
-        let after = 1 - before;
         self.servers[before].kill();
+        self.elected(1 - before)
+    }
+
+    /// Waits until this one is the master.
+    pub fn elected(&self, after: usize) -> usize {
         let elected = || self.master() == after && self.servers[after].cli(&["ROLE"]).starts_with("master");
         assert!(comes_true(elected), "no new master");
         after
@@ -322,6 +326,31 @@ impl Cluster {
         };
         assert!(comes_true(agreed), "no cluster");
         cluster
+    }
+
+    /// The same, and a fourth that is a replica of the first.
+    pub fn with_a_replica() -> Self {
+        let lines = ["cluster-enabled yes", "cluster-node-timeout 2000", "cluster-require-full-coverage no"];
+        let mut cluster = Self::start();
+        let (replica, first) = (Redis::with(&lines), cluster.servers[0].port.to_string());
+        assert_eq!(replica.cli(&["CLUSTER", "MEET", "127.0.0.1", &first]), "OK");
+        let id = cluster.servers[0].cli(&["CLUSTER", "MYID"]);
+        let follows = || replica.client(&["CLUSTER", "REPLICATE", &id]).output().unwrap().stdout == b"OK\n";
+        assert!(comes_true(follows), "a replica that knows nobody");
+        let in_step = || {
+            let linked = replica.cli(&["INFO", "replication"]).contains("master_link_status:up");
+            let known = |server: &Redis| server.cli(&["CLUSTER", "NODES"]).contains("slave");
+            linked && cluster.servers.iter().all(known)
+        };
+        assert!(comes_true(in_step), "a replica that does not follow");
+        cluster.servers.push(replica);
+        cluster
+    }
+
+    /// Waits until the fourth is a master in the first one's place.
+    pub fn elected(&self) {
+        let is_master = || self.servers[3].cli(&["ROLE"]).starts_with("master");
+        assert!(comes_true(is_master), "no new master");
     }
 
     /// Where they are.

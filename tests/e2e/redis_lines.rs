@@ -1,6 +1,14 @@
 //! The lines to Redis, in each of its forms: they come back by themselves, follow failovers, and cost nobody time.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use rand::SeedableRng;
@@ -10,7 +18,12 @@ use ridegate_gateway::{
     metrics::Metrics,
 };
 use ridegate_sim::{authority::Authority, pki::Pki, riders::Rider, trust::Trust};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::Instant,
+};
 use tonic_health::ServingStatus;
 
 use crate::{
@@ -259,6 +272,46 @@ async fn one_that_does_not_let_us_is_away_until_it_does() {
     let nobody = Lines::to(single(&server));
     tried(&server, 3).await;
     assert!(!nobody.redis.is_there());
+}
+
+/// Carries what is said between a client and this server. When it is told to, there is an answer more before the next one.
+async fn interposed(server: &Server) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let at = format!("127.0.0.1:{}", server.port());
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&told);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&at).await.unwrap();
+            let (mut asked, mut to_client) = client.into_split();
+            let (mut answered, mut to_server) = server.into_split();
+            tokio::spawn(async move { copy(&mut asked, &mut to_server).await });
+            let told = Arc::clone(&told);
+            tokio::spawn(async move {
+                let mut answer = vec![0; 65_536];
+                while let Ok(many @ 1..) = answered.read(&mut answer).await {
+                    let more: &[u8] = if told.swap(false, Relaxed) { b"+OK\r\n" } else { b"" };
+                    to_client.write_all(&[more, &answer[..many]].concat()).await.unwrap();
+                }
+            });
+        }
+    });
+    (url, tell)
+}
+
+/// From then on every answer is the one to the question before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_answers_are_to_other_questions_is_not_used_any_more() {
+    let server = Server::start();
+    let (url, say) = interposed(&server).await;
+    let lines = Lines::used(place(Form::Single, &[url])).await;
+    lines.puts("key").await;
+    let life = lines.life();
+    say.store(true, Relaxed);
+    until(|| lines.life() > life).await;
+    lines.until(true).await;
+    lines.puts("key").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     backends::{
         redis::shared::Shared,
-        registry::{Changed, Head, OpenError, Registry, RegistryError},
+        registry::{Changed, Head, OpenError, Registry, RegistryError, survive},
     },
     health::Health,
     metrics::UpstreamMetrics,
@@ -42,7 +42,7 @@ impl Coherence {
     /// it is followed from when it does.
     pub async fn begin(&self) -> Option<i64> {
         let (began, mut seen) = (Instant::now(), None);
-        if let Ok(Ok(())) = timeout(PATIENCE, self.step(&mut seen)).await {
+        if let Ok(Ok(())) = timeout(PATIENCE, survive(self.step(&mut seen))).await {
             self.links.vouch(began);
         }
         seen
@@ -53,7 +53,9 @@ impl Coherence {
         let mut answers = true;
         loop {
             let began = Instant::now();
-            let step = timeout(PATIENCE, self.step(&mut seen)).await.unwrap_or(Err(RegistryError::TimedOut));
+            let step = timeout(PATIENCE, survive(self.step(&mut seen)))
+                .await
+                .unwrap_or(Err(RegistryError::TimedOut));
             self.asked.asked("changes", step.as_ref().err().map_or("ok", RegistryError::name), began);
             match step {
                 Ok(()) => self.links.vouch(began),

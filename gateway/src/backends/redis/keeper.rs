@@ -1,11 +1,14 @@
 //! The keeper of one line: connects, makes sure that it can be used, looks after it, and connects again. Nobody waits for it.
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
-use redis::{ConnectionInfo, RedisError};
+use redis::{ConnectionInfo, RedisError, Value};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
@@ -28,10 +31,15 @@ const SENTINELS_EVERY: u32 = 4;
 /// moments only is not most of the log.
 const SHORT: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// From this pause on, after three short lives in a row, a connection that is lost once more is said to be away.
+const SHORT_AGAIN: Duration = Duration::from_millis(400);
 
-/// A write and a script: a replica and a server out of memory would answer `PING`.
+/// A write and a script: a replica and a server out of memory would answer `PING`. It says what it was told, so that answers
+/// which are another question's are noticed: a byte that arrives as another can make two answers of one.
 static PROBE: LazyLock<Script> =
-    LazyLock::new(|| Script::new("return redis.call('SET', KEYS[1], '', 'PX', 60000)"));
+    LazyLock::new(|| Script::new("redis.call('SET', KEYS[1], '', 'PX', 60000) return ARGV[1]"));
+/// What the next probe is told.
+static WORDS: AtomicU64 = AtomicU64::new(0);
 
 /// Who is at the end of a line.
 pub(super) enum Whose {
@@ -58,9 +66,11 @@ pub(super) async fn keep(redis: &Redis, line: &Line, whose: &Whose) {
                 line.set(None);
                 redis.tell();
                 let is_short = began.elapsed() < SHORT;
+                let is_short_again = is_short && pause >= SHORT_AGAIN;
                 pause = if is_short { (pause * 2).min(LONGEST_PAUSE) } else { AGAIN };
-                // One that was lost: the attempt to have another says why, unless that can be had at once.
-                (why != Cause::Lost).then_some(why)
+                // One that was lost: the attempt to have another says why, unless that can be had at once. Of one that is had
+                // and lost again and again somebody must be told all the same: most of the time there is none.
+                (why != Cause::Lost || is_short_again).then_some(why)
             }
             Err(why) => Some(why),
         };
@@ -138,9 +148,13 @@ async fn probe(connection: &Connection, whose: &Whose, cap: Duration) -> Result<
         },
     };
     let keys = [key.as_bytes()];
-    let question = Question { script: &PROBE, keys: &keys, arguments: &[] };
+    let word = WORDS.fetch_add(1, Relaxed).to_be_bytes();
+    let arguments: [&[u8]; 1] = [&word];
+    let question = Question { script: &PROBE, keys: &keys, arguments: &arguments };
     match timeout(cap, connection.run(question, false)).await {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(Value::BulkString(said))) if said == word => Ok(()),
+        // The answer to something else.
+        Ok(Ok(_)) => Err(Cause::Lost),
         Ok(Err(error)) => whose.excuse(&error).ok_or_else(|| Cause::of(&error)),
         Err(_) => Err(Cause::Silent),
     }

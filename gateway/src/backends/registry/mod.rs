@@ -20,7 +20,7 @@ mod tickets;
 pub use batches::{Batch, BatchRow};
 pub use changes::{Changed, Head};
 pub use delegations::{Pending, Wanted};
-pub use error::{OpenError, RegistryError};
+pub use error::{OpenError, RegistryError, survive};
 pub use open::Location;
 pub use purge::{Purged, Scope};
 pub use record::{Entry, RecordError};
@@ -71,6 +71,10 @@ pub struct Found {
 impl Registry {
     /// Whose account it is that may have these names; `None` if it is not linked.
     pub async fn find(&self, names: &[Pseudonym]) -> Result<Option<Found>, RegistryError> {
+        survive(self.look_up(names)).await
+    }
+
+    async fn look_up(&self, names: &[Pseudonym]) -> Result<Option<Found>, RegistryError> {
         let columns = "SELECT key, key_id, subject FROM link";
         let Some(row) = row::by_names(columns, names, self.reader()?).await? else {
             // Its name may be one that this process cannot make.
