@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet demo
+.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet soak soak-hour soak-plot demo
 
 # The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
@@ -73,6 +73,27 @@ bench-registry: tools
 # Replicas on one Redis: what a verdict costs each of them. docs/capacity.md is made of these numbers.
 bench-fleet: tools
 	scripts/fleet-load
+
+SOAK := $(CARGO) test --locked -p ridegate --test soak --
+RELEASE := target/release/ridegate
+
+# A hundred kills and restarts of replicas, Redis, PostgreSQL and the authority under load: ten minutes. It prints its seed;
+# RIDEGATE_SOAK_SEED=N does the same again. docs/soak.md tells how to read it.
+soak: tools
+	RIDEGATE_SOAK_KILLS=$${RIDEGATE_SOAK_KILLS:-100} RIDEGATE_SOAK_RATE=$${RIDEGATE_SOAK_RATE:-60} \
+		$(SOAK) --exact run::kills_at_constant_load_lose_nothing_and_let_nobody_in --nocapture
+
+# An hour of load and churn on the release gateway, its rows and its plot in docs/. Ctrl-C ends it early and keeps them.
+soak-hour: tools
+	$(CARGO) build --release --locked -p ridegate
+	RIDEGATE_SOAK_MINUTES=$${RIDEGATE_SOAK_MINUTES:-60} RIDEGATE_SOAK_RATE=$${RIDEGATE_SOAK_RATE:-300} \
+		RIDEGATE_SOAK_BINARY=$${RIDEGATE_SOAK_BINARY:-$(CURDIR)/$(RELEASE)} RIDEGATE_SOAK_CSV=$(CURDIR)/docs/soak.csv \
+		RIDEGATE_SOAK_REPORT=$(CURDIR)/target/soak-hour.md \
+		$(SOAK) --exact run::churn_at_constant_load_keeps_memory_and_latency_flat --nocapture; \
+		result=$$?; scripts/soak-plot docs/soak.csv docs/soak.svg; exit $$result
+
+soak-plot:
+	scripts/soak-plot docs/soak.csv docs/soak.svg
 
 demo:
 	$(CARGO) run --release -- demo
