@@ -38,7 +38,7 @@ pub struct Rider {
 
 pub struct City {
     pub trust: Trust,
-    /// Partners whose codes are signed, and the others.
+    /// Partners whose codes are signed, each as often as its riders come, and the others.
     signed: Vec<String>,
     online: Vec<String>,
     riders: HashMap<Class, Vec<Rider>>,
@@ -50,8 +50,13 @@ impl City {
         let trust = Trust::new(&mut ChaCha20Rng::seed_from_u64(plan.seed)).unwrap();
         let (mut signed, mut online) = (vec![], vec![]);
         for (partner, shows) in trust.partners() {
-            let of_its_kind = if matches!(shows, Shows::Online(_)) { &mut online } else { &mut signed };
-            of_its_kind.push(partner.to_owned());
+            let (of_its_kind, weight) = match shows {
+                Shows::Online(_) => (&mut online, 1),
+                // Signing them takes long.
+                Shows::Alipay(_) => (&mut signed, 1),
+                Shows::Mot(..) => (&mut signed, 4),
+            };
+            of_its_kind.extend(vec![partner.to_owned(); weight]);
         }
         let mut city = Self { trust, signed, online, riders: HashMap::new() };
         let mut number = 0;
@@ -106,7 +111,7 @@ impl City {
         self.rider(partner, 1_000_000 + story.number as usize)
     }
 
-    /// Every partner's name.
+    /// Every partner's name, some more than once.
     pub fn partners(&self) -> impl Iterator<Item = &String> {
         self.signed.iter().chain(&self.online)
     }

@@ -64,11 +64,12 @@ async fn watch(load: Shared, path: PathBuf, every: Duration, mut ends: watch::Re
             () = load.wait_until(every * number) => {}
             _ = ends.wait_for(|over| *over) => break,
         }
-        let row = row(&load, &mut seen, &mut closed, every).await;
+        let before = rows.last().map_or(Duration::ZERO, |row: &Row| row.at);
+        let row = row(&load, &mut seen, &mut closed, before).await;
         writeln!(file, "{}", line(&row)).unwrap();
         file.flush().unwrap();
         if number.is_multiple_of(6) {
-            tell(&row, every);
+            tell(&row);
         }
         rows.push(row);
     }
@@ -76,9 +77,9 @@ async fn watch(load: Shared, path: PathBuf, every: Duration, mut ends: watch::Re
     rows
 }
 
-async fn row(load: &Shared, seen: &mut usize, closed: &mut u64, every: Duration) -> Row {
+async fn row(load: &Shared, seen: &mut usize, closed: &mut u64, before: Duration) -> Row {
     let at = load.now();
-    let mut row = Row { at, ..Row::default() };
+    let mut row = Row { at, lasted: at - before, ..Row::default() };
     let mut times = {
         let records = lock(&load.records);
         let new = &records.samples[*seen..];
@@ -109,9 +110,8 @@ async fn row(load: &Shared, seen: &mut usize, closed: &mut u64, every: Duration)
         said.lines().find_map(|line| line.strip_prefix("used_memory:"))?.trim().parse().ok()
     });
     row.redis = redis.await.unwrap().unwrap_or(0);
-    let began = at.saturating_sub(every);
     let history = load.history();
-    row.killed = history.0.iter().filter(|span| span.from > began && span.from <= at).map(|span| name(span.part)).collect();
+    row.killed = history.0.iter().filter(|span| span.from > before && span.from <= at).map(|span| name(span.part)).collect();
     row
 }
 
@@ -181,12 +181,12 @@ fn line(row: &Row) -> String {
 }
 
 /// A line of progress.
-fn tell(row: &Row, every: Duration) {
+fn tell(row: &Row) {
     let memory: Vec<_> = row.memory.iter().map(|bytes| format!("{}", bytes / 1_000_000)).collect();
     eprintln!(
         "{:>5.1} min  {:>5.0} verdicts/s  p50 {:?}  p99 {:?}  {} MB  Redis {} MB  {} connections",
         row.at.as_secs_f64() / 60.0,
-        row.verdicts as f64 / every.as_secs_f64(),
+        row.verdicts as f64 / row.lasted.as_secs_f64(),
         row.p50,
         row.p99,
         memory.join("/"),

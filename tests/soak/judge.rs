@@ -5,8 +5,9 @@ use std::time::Duration;
 /// What was seen in an interval.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
-    /// Its end, since the start.
+    /// Its end, since the start, and how long it was.
     pub at: Duration,
+    pub lasted: Duration,
     pub verdicts: u64,
     pub failed: u64,
     pub degraded: u64,

@@ -15,7 +15,8 @@ pub struct Promise {
     pub recovered: Duration,
     /// A Redis that was started anew has been told every claim that a replica knows.
     pub told: Duration,
-    /// Verdicts whose time was up while nothing was away are counted, not condemned.
+    /// Others use the machine: what was too slow while nothing was away is counted, not condemned. What lets nobody in who
+    /// should not be is never excused by it.
     pub hurries: bool,
 }
 
@@ -90,17 +91,22 @@ pub const STALE_FACTS: &str = "let in by facts of before: the authority was away
 pub const STALE_LINK: &str = "let in by a link of before: the registry was away, and it says so";
 pub const LOOKUP_FAILED: &str = "LOOKUP_FAILED while something was away";
 pub const HURRIED: &str = "LOOKUP_FAILED or degraded while nothing was away";
+pub const ALONE: &str = "let in once more, and marked: Redis did not answer in time";
+pub const THROTTLED: &str = "THROTTLED: what was leased of the budget was too old";
 pub const STILL_DECIDED: &str = "refused: whoever decided it was killed";
 
 pub fn judge(expect: Expect<'_>, seen: &Seen, history: &History, promise: &Promise) -> Ruling {
     let judged = by_reason(expect, seen, history, promise);
-    if seen.degraded.is_none() || matches!(judged, Wrong(_)) || shaken(seen, expect, history, promise) {
+    if seen.degraded.is_none() || judged != Right || shaken(seen, expect, history, promise) {
         return judged;
     }
     if promise.hurries { Excused(HURRIED) } else { Wrong("degraded while nothing was away") }
 }
 
 fn by_reason(expect: Expect<'_>, seen: &Seen, history: &History, promise: &Promise) -> Ruling {
+    if seen.reason == Reason::Throttled && promise.hurries {
+        return Excused(THROTTLED);
+    }
     // What the code itself says needs nobody behind the gateway.
     match expect {
         Expect::Forged => return only(Reason::CodeUntrusted, seen, "a forged code was not told"),
@@ -222,6 +228,9 @@ fn once_more(let_in: &[LetIn], seen: &Seen, history: &History, promise: &Promise
     };
     if alone || !is_known(let_in, seen, history, promise) {
         return Excused(LET_IN_ONCE_MORE);
+    }
+    if promise.hurries && seen.degraded == Some(DegradedCause::Redis) {
+        return Excused(ALONE);
     }
     Wrong("let in again although Redis knew")
 }

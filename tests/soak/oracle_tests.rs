@@ -185,6 +185,23 @@ fn a_code_is_used_once() {
 }
 
 #[test]
+fn on_a_busy_machine_what_was_slow_is_excused_and_what_is_unsafe_is_not() {
+    let hurried = |expect, seen: Seen| {
+        judge(expect, &seen, &History::default(), &Promise { hurries: true, ..PROMISE })
+    };
+    let let_in = [LetIn { seen: by(1, seen(Reason::HealthOk, 10)) }];
+    let copied = Expect::Copied(&let_in);
+    let marked = marked(DegradedCause::Redis, seen(Reason::HealthOk, 20));
+    assert_eq!(hurried(copied, marked), Excused(ALONE));
+    assert!(matches!(hurried(copied, seen(Reason::HealthOk, 20)), Wrong(_)), "nothing said");
+    assert!(matches!(hurried(copied, by(1, marked)), Wrong(_)), "it knew by itself");
+    assert_eq!(hurried(Expect::Out, seen(Reason::Throttled, 20)), Excused(THROTTLED));
+    for standing in [Standing::Ill, Standing::NotLinked] {
+        assert!(matches!(hurried(Expect::Fresh(standing), marked), Wrong(_)));
+    }
+}
+
+#[test]
 fn a_code_that_was_not_used_up_may_be_shown_again() {
     let expect = Expect::Shown { first: s(10) };
     check(expect, seen(Reason::HealthOk, 20), &[], Right);
