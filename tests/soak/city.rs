@@ -1,6 +1,6 @@
 //! Riders of the run, their phones, and what is shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::SignedDuration;
 use rand::SeedableRng;
@@ -111,9 +111,9 @@ impl City {
         self.rider(partner, 1_000_000 + story.number as usize)
     }
 
-    /// Every partner's name, some more than once.
-    pub fn partners(&self) -> impl Iterator<Item = &String> {
-        self.signed.iter().chain(&self.online)
+    /// Every partner's name.
+    pub fn partners(&self) -> BTreeSet<&String> {
+        self.signed.iter().chain(&self.online).collect()
     }
 }
 

@@ -101,7 +101,7 @@ pub struct Told {
 impl Load {
     pub fn new(plan: Plan, city: City, stand: Stand, promise: Promise, keeps: Option<Duration>) -> Self {
         let stations = (0..STATIONS).map(station);
-        let partners = city.partners().map(|partner| format!("urn:ridegate:partner:{partner}"));
+        let partners = city.partners().into_iter().map(|partner| format!("urn:ridegate:partner:{partner}"));
         let line = |identity: String| {
             let files = stand.certify(&identity);
             let endpoint = |address| files.endpoint(&format!("https://{address}"), &stand.ca()).unwrap();

@@ -93,6 +93,7 @@ pub const LOOKUP_FAILED: &str = "LOOKUP_FAILED while something was away";
 pub const HURRIED: &str = "LOOKUP_FAILED or degraded while nothing was away";
 pub const ALONE: &str = "let in once more, and marked: Redis did not answer in time";
 pub const THROTTLED: &str = "THROTTLED: what was leased of the budget was too old";
+pub const OVERLOADED: &str = "OVERLOADED";
 pub const STILL_DECIDED: &str = "refused: whoever decided it was killed";
 
 pub fn judge(expect: Expect<'_>, seen: &Seen, history: &History, promise: &Promise) -> Ruling {
@@ -104,8 +105,10 @@ pub fn judge(expect: Expect<'_>, seen: &Seen, history: &History, promise: &Promi
 }
 
 fn by_reason(expect: Expect<'_>, seen: &Seen, history: &History, promise: &Promise) -> Ruling {
-    if seen.reason == Reason::Throttled && promise.hurries {
-        return Excused(THROTTLED);
+    match seen.reason {
+        Reason::Throttled if promise.hurries => return Excused(THROTTLED),
+        Reason::Overloaded if promise.hurries => return Excused(OVERLOADED),
+        _ => {}
     }
     // What the code itself says needs nobody behind the gateway.
     match expect {

@@ -7,7 +7,7 @@ use ridegate_proto::validator::v1::DegradedCause;
 use crate::{
     history::Span,
     load::{Load, Sample},
-    oracle::{ALONE, HURRIED, THROTTLED},
+    oracle::{ALONE, HURRIED, OVERLOADED, THROTTLED},
     plan::{How, Part, Plan},
     stand::lock,
 };
@@ -148,7 +148,7 @@ pub fn assert_right(load: &Load, alone: bool) {
     let records = lock(&load.records);
     assert_eq!(records.wrong_count, 0, "seed {}:\n{}", load.plan.seed, records.wrong.join("\n"));
     assert_eq!(load.ledger.lost.load(Relaxed), 0);
-    let slow = [HURRIED, ALONE, THROTTLED].map(|why| records.excused.get(why).copied().unwrap_or(0));
+    let slow = [HURRIED, ALONE, THROTTLED, OVERLOADED].map(|why| records.excused.get(why).copied().unwrap_or(0));
     let (slow, most) = (slow.iter().sum::<u64>(), load.answers.load(Relaxed) / ONE_IN);
     assert!(!alone || slow <= most, "{slow} of too little time while nothing was away: more than {most}");
 }
