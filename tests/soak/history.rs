@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plan::Part;
+use crate::plan::{Part, REPLICAS};
 
 /// Something was away. It was noted before it was killed, and after it served again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,11 @@ pub struct Span {
 
 /// Everything that was away so far.
 #[derive(Debug, Clone, Default)]
-pub struct History(pub Vec<Span>);
+pub struct History {
+    pub spans: Vec<Span>,
+    /// When each replica last said that it decided without Redis.
+    pub alone: [Duration; REPLICAS as usize],
+}
 
 impl Span {
     /// Whether it was away at any time between, or had been not longer ago than `after`.
@@ -26,7 +30,7 @@ impl Span {
 
 impl History {
     pub fn of(&self, part: Part) -> impl Iterator<Item = &Span> {
-        self.0.iter().filter(move |span| span.part == part)
+        self.spans.iter().filter(move |span| span.part == part)
     }
 
     /// Whether this part was away between, or had been not longer ago than `after`.
@@ -36,7 +40,7 @@ impl History {
 
     /// Whether anything was.
     pub fn anything(&self, from: Duration, to: Duration, after: Duration) -> bool {
-        self.0.iter().any(|span| span.touches(from, to, after))
+        self.spans.iter().any(|span| span.touches(from, to, after))
     }
 
     /// When this part last came back before `at`; `None` if it is away then, zero if it always was there.
@@ -48,12 +52,12 @@ impl History {
     }
 
     pub fn begin(&mut self, part: Part, from: Duration) -> usize {
-        self.0.push(Span { part, from, until: None });
-        self.0.len() - 1
+        self.spans.push(Span { part, from, until: None });
+        self.spans.len() - 1
     }
 
     pub fn end(&mut self, number: usize, until: Duration) {
-        self.0[number].until = Some(until);
+        self.spans[number].until = Some(until);
     }
 }
 

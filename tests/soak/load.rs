@@ -228,6 +228,10 @@ impl Load {
     fn note(&self, seen: &Seen, attempts: u8) {
         let Seen { asked, answered, replica, degraded, reason } = *seen;
         self.answers.fetch_add(1, Relaxed);
+        if degraded == Some(DegradedCause::Redis) {
+            let alone = &mut self.history.write().unwrap().alone[usize::from(replica)];
+            *alone = answered.max(*alone);
+        }
         let mut records = lock(&self.records);
         records.retries += u64::from(attempts > 0);
         let failed = reason == Reason::LookupFailed;
@@ -246,7 +250,7 @@ impl Load {
             Ruling::Excused(why) => *records.excused.entry(why).or_default() += 1,
             Ruling::Wrong(why) => {
                 let recent: Vec<_> =
-                    history.0.iter().filter(|span| span.touches(told.seen.asked, told.seen.answered, Duration::from_secs(30))).collect();
+                    history.spans.iter().filter(|span| span.touches(told.seen.asked, told.seen.answered, Duration::from_secs(30))).collect();
                 let told = format!("{why}: {class:?}, {expect:?}, {:?}; away {recent:?}", told.seen);
                 records.wrong_count += 1;
                 if records.wrong.len() < TOLD {

@@ -247,8 +247,9 @@ fn is_known(let_in: &[LetIn], seen: &Seen, history: &History, promise: &Promise)
     let_in.iter().any(|LetIn { seen: first }| {
         // It was asked when the code was let in.
         let asked = first.degraded != Some(DegradedCause::Redis) && first.asked > since;
-        // Or whoever let it in has lived to tell it.
-        let told_by = since.max(first.answered) + promise.told;
+        // Or whoever let it in has lived to tell it, once it could.
+        let could = since.max(first.answered).max(history.alone[usize::from(first.replica)]);
+        let told_by = could + promise.told;
         let lived = !history.touched(Part::Replica(first.replica), first.asked, told_by, Duration::ZERO);
         asked || (lived && seen.asked >= told_by)
     })

@@ -33,7 +33,7 @@ fn away(part: Part, from: u64, until: u64) -> Span {
 
 #[track_caller]
 fn check(expect: Expect<'_>, seen: Seen, spans: &[Span], wanted: Ruling) {
-    let ruling = judge(expect, &seen, &History(spans.to_vec()), &PROMISE);
+    let ruling = judge(expect, &seen, &History { spans: spans.to_vec(), ..History::default() }, &PROMISE);
     let same = match (wanted, ruling) {
         // Why something is wrong is for people.
         (Wrong(_), Wrong(_)) => true,
@@ -181,6 +181,18 @@ fn a_code_is_used_once() {
             Excused(LET_IN_ONCE_MORE),
         );
         check(expect, again, &[away(Part::Replica(1), 13, 14)], WRONG);
+    }
+}
+
+#[test]
+fn who_says_that_redis_is_away_cannot_have_told_it() {
+    let let_in = [LetIn { seen: by(1, seen(Reason::HealthOk, 10)) }];
+    let away = vec![away(Part::Redis, 11, 12)];
+    for (alone, right) in [(0, false), (12, false), (13, true)] {
+        let alone = [s(0), s(alone), s(0), s(0)];
+        let history = History { spans: away.clone(), alone };
+        let ruling = judge(Expect::Copied(&let_in), &seen(Reason::HealthOk, 20), &history, &PROMISE);
+        assert_eq!(ruling == Excused(LET_IN_ONCE_MORE), right, "{alone:?}");
     }
 }
 

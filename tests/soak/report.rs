@@ -82,7 +82,7 @@ fn table(load: &Load) -> String {
     records.samples.sort_unstable_by_key(|sample| sample.answered);
     let mut text = String::new();
     let mut kinds = BTreeMap::<&str, (u32, u32, Vec<Duration>, Vec<Duration>)>::new();
-    for (span, planned) in history.0.iter().zip(by_part(&load.plan, &history.0)) {
+    for (span, planned) in history.spans.iter().zip(by_part(&load.plan, &history.spans)) {
         let entry = kinds.entry(kind(span.part)).or_default();
         if planned == Some(How::Terminate) { entry.1 += 1 } else { entry.0 += 1 }
         let next = history.of(span.part).map(|other| other.from).filter(|from| *from > span.from).min();
@@ -157,8 +157,8 @@ pub fn assert_right(load: &Load, alone: bool) {
 pub fn assert_worth_it(load: &Load) {
     let records = lock(&load.records);
     let history = load.history();
-    assert_eq!(history.0.len(), load.plan.outages.len(), "everything was killed");
-    assert!(history.0.iter().all(|span| span.until.is_some()), "everything came back");
+    assert_eq!(history.spans.len(), load.plan.outages.len(), "everything was killed");
+    assert!(history.spans.iter().all(|span| span.until.is_some()), "everything came back");
     assert!(load.closed.load(Relaxed) > 0, "kills that nobody noticed");
     let classes = crate::plan::MIX.map(|(class, _)| records.said.keys().any(|(said, _)| *said == class));
     assert!(classes.iter().all(|shown| *shown), "of every class something was shown");
