@@ -202,7 +202,9 @@ impl Load {
                     let answer = answer.into_inner();
                     let degraded = answer.degraded.as_ref().map(|degraded| degraded.cause());
                     let seen = Seen { reason: answer.reason(), degraded, asked, answered, replica };
-                    self.note(&seen, attempt);
+                    // What is repeated was marked at another time.
+                    let first = answer.retry_of.is_empty();
+                    self.note(&Seen { degraded: degraded.filter(|_| first), ..seen }, attempt);
                     return Some(Told { seen, answer });
                 }
                 Ok(Err(status)) if is_closed(&status) => {}
