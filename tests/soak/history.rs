@@ -17,7 +17,7 @@ pub struct Span {
 #[derive(Debug, Clone, Default)]
 pub struct History {
     pub spans: Vec<Span>,
-    /// When each replica last said that it decided without Redis.
+    /// When each replica last said that it decided without somebody: perhaps without Redis.
     pub alone: [Duration; REPLICAS as usize],
 }
 

@@ -230,7 +230,8 @@ impl Load {
     fn note(&self, seen: &Seen, attempts: u8) {
         let Seen { asked, answered, replica, degraded, reason } = *seen;
         self.answers.fetch_add(1, Relaxed);
-        if degraded == Some(DegradedCause::Redis) {
+        // One mark is told; it may stand in the place of Redis's.
+        if degraded.is_some() {
             let alone = &mut self.history.write().unwrap().alone[usize::from(replica)];
             *alone = answered.max(*alone);
         }

@@ -209,7 +209,7 @@ fn changing(change: &Change, seen: &Seen, history: &History, promise: &Promise) 
     match (change.through, unheard) {
         (Part::Authority, true) => Excused(STALE_FACTS),
         // Known links are believed for a second more, and never longer in silence.
-        (Part::Postgres, true) if seen.degraded == Some(DegradedCause::Registry) => Excused(STALE_LINK),
+        (Part::Postgres, true) if seen.degraded.is_some() => Excused(STALE_LINK),
         (Part::Postgres, true) => Wrong("let in by a link that had ended, and nothing said"),
         _ => Wrong("let in by what had ended"),
     }
@@ -225,14 +225,15 @@ fn once_more(let_in: &[LetIn], seen: &Seen, history: &History, promise: &Promise
     }) {
         return Wrong("let in twice at one replica");
     }
-    let alone = seen.degraded == Some(DegradedCause::Redis) && {
+    // A verdict has one mark: where more is away than Redis, another may stand in its place.
+    let alone = seen.degraded.is_some() && {
         let away = |part| history.touched(part, seen.asked, seen.answered, promise.recovered);
         away(Part::Redis) || away(Part::Replica(seen.replica))
     };
     if alone || !is_known(let_in, seen, history, promise) {
         return Excused(LET_IN_ONCE_MORE);
     }
-    if promise.hurries && seen.degraded == Some(DegradedCause::Redis) {
+    if promise.hurries && seen.degraded.is_some() {
         return Excused(ALONE);
     }
     Wrong("let in again although Redis knew")
@@ -246,7 +247,7 @@ fn is_known(let_in: &[LetIn], seen: &Seen, history: &History, promise: &Promise)
     let Some(since) = history.there_since(Part::Redis, seen.asked) else { return false };
     let_in.iter().any(|LetIn { seen: first }| {
         // It was asked when the code was let in.
-        let asked = first.degraded != Some(DegradedCause::Redis) && first.asked > since;
+        let asked = first.degraded.is_none() && first.asked > since;
         // Or whoever let it in has lived to tell it, once it could.
         let could = since.max(first.answered).max(history.alone[usize::from(first.replica)]);
         let told_by = could + promise.told;

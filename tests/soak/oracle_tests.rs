@@ -169,7 +169,10 @@ fn a_code_is_used_once() {
         check(expect, there, &[away(Part::Redis, 12, 22)], WRONG);
         check(expect, there, &[away(Part::Redis, 12, 22), away(Part::Replica(1), 13, 14)], Excused(LET_IN_ONCE_MORE));
         // Elsewhere it may not be while Redis is away,
-        check(expect, marked(DegradedCause::Redis, again), &[away(Part::Redis, 12, 22)], Excused(LET_IN_ONCE_MORE));
+        for mark in [DegradedCause::Redis, DegradedCause::Registry] {
+            check(expect, marked(mark, again), &[away(Part::Redis, 12, 22)], Excused(LET_IN_ONCE_MORE));
+            check(expect, marked(mark, again), &[away(Part::Postgres, 12, 22)], WRONG);
+        }
         // and until it was told again;
         check(expect, again, &[away(Part::Redis, 12, 14)], Excused(LET_IN_ONCE_MORE));
         check(expect, again, &[away(Part::Redis, 11, 12)], WRONG);

@@ -8,7 +8,7 @@ use crate::{
     history::Span,
     load::{Load, Sample},
     oracle::{ALONE, HURRIED, OVERLOADED, THROTTLED},
-    plan::{How, Part, Plan},
+    plan::{Ending, How, Part, Plan},
     stand::lock,
 };
 
@@ -19,16 +19,21 @@ const AFTER: Duration = Duration::from_secs(1);
 const ONE_IN: u64 = 100;
 
 pub fn of_plan(plan: &Plan) -> String {
-    let shown: usize = plan.visits.iter().map(|visit| 1 + visit.again.len()).sum();
-    let told: usize = plan.stories.iter().map(|story| story.before.len() + story.after.len()).sum();
     format!(
         "seed {}, {:.0} s, {} kills, {} taps, {} riders who link while it runs",
         plan.seed,
         f64::from(plan.lasts) / 1000.0,
         plan.outages.len(),
-        shown + told,
+        taps(plan),
         plan.stories.len()
     )
+}
+
+/// How often something is shown at a gate.
+fn taps(plan: &Plan) -> usize {
+    let visits: usize = plan.visits.iter().map(|visit| 1 + visit.again.len()).sum();
+    let stories: usize = plan.stories.iter().map(|story| story.before.len() + story.after.len()).sum();
+    visits + stories
 }
 
 /// Kinds of parts, for tables.
@@ -153,9 +158,16 @@ pub fn assert_right(load: &Load, alone: bool) {
     assert!(!alone || slow <= most, "{slow} of too little time while nothing was away: more than {most}");
 }
 
-/// A run in which nothing broke shows nothing.
+/// What was planned was done, all of it: the same seed does the same. And a run in which nothing broke shows nothing.
 pub fn assert_worth_it(load: &Load) {
-    let records = lock(&load.records);
+    let (records, plan, ledger) = (lock(&load.records), &load.plan, &load.ledger);
+    assert_eq!(load.answers.load(Relaxed), taps(plan) as u64, "every tap was answered");
+    let leaving = plan.stories.iter().filter(|story| story.ending == Ending::Leaves).count();
+    let linked = load.city.riders().filter(|(class, _)| class.is_linked()).count() + plan.stories.len();
+    assert_eq!(ledger.linked.load(Relaxed), linked as u64, "every link was acknowledged");
+    assert_eq!(ledger.unlinked.load(Relaxed), leaving as u64, "and every withdrawal");
+    // At once, twice for who is new; and everybody at the end.
+    assert_eq!(ledger.looked_at.load(Relaxed), (linked + 2 * plan.stories.len()) as u64);
     let history = load.history();
     assert_eq!(history.spans.len(), load.plan.outages.len(), "everything was killed");
     assert!(history.spans.iter().all(|span| span.until.is_some()), "everything came back");
