@@ -46,9 +46,9 @@ impl History {
     /// When this part last came back before `at`; `None` if it is away then, zero if it always was there.
     pub fn there_since(&self, part: Part, at: Duration) -> Option<Duration> {
         let before = self.of(part).filter(|span| span.from <= at);
-        before.map(|span| span.until.filter(|until| *until <= at)).try_fold(Duration::ZERO, |latest, until| {
-            until.map(|until| latest.max(until))
-        })
+        before
+            .map(|span| span.until.filter(|until| *until <= at))
+            .try_fold(Duration::ZERO, |latest, until| until.map(|until| latest.max(until)))
     }
 
     pub fn begin(&mut self, part: Part, from: Duration) -> usize {
@@ -79,7 +79,11 @@ mod tests {
         for (from, to, after, touched) in
             [(9, 9, 0, false), (9, 10, 0, true), (12, 14, 0, true), (13, 14, 0, false), (13, 14, 1, true)]
         {
-            assert_eq!(history.touched(Part::Redis, s(from), s(to), s(after)), touched, "{from} {to} {after}");
+            assert_eq!(
+                history.touched(Part::Redis, s(from), s(to), s(after)),
+                touched,
+                "{from} {to} {after}"
+            );
             assert_eq!(history.anything(s(from), s(to), s(after)), touched);
         }
         assert!(!history.touched(Part::Authority, s(0), s(99), s(99)));

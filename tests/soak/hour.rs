@@ -111,7 +111,12 @@ async fn row(load: &Shared, seen: &mut usize, closed: &mut u64, before: Duration
     });
     row.redis = redis.await.unwrap().unwrap_or(0);
     let history = load.history();
-    row.killed = history.spans.iter().filter(|span| span.from > before && span.from <= at).map(|span| name(span.part)).collect();
+    row.killed = history
+        .spans
+        .iter()
+        .filter(|span| span.from > before && span.from <= at)
+        .map(|span| name(span.part))
+        .collect();
     row
 }
 

@@ -153,6 +153,10 @@ mod tests {
     fn what_gets_slower_is_wrong_and_a_moment_is_not() {
         assert_eq!(judge(&rows(|_| 1, |minute| if minute == 50 { 900 } else { 5 }), &[]), [""; 0]);
         assert_eq!(judge(&rows(|_| 1, |minute| if minute > 44 { 8 } else { 5 }), &[]).len(), 1);
-        assert_eq!(judge(&rows(|_| 1, |minute| if minute > 44 { 2 } else { 1 }), &[]), [""; 0], "too little to tell");
+        assert_eq!(
+            judge(&rows(|_| 1, |minute| if minute > 44 { 2 } else { 1 }), &[]),
+            [""; 0],
+            "too little to tell"
+        );
     }
 }

@@ -32,7 +32,13 @@ pub async fn kill(load: Arc<Load>, outages: Vec<Outage>) {
         let load = Arc::clone(&load);
         running.spawn(async move {
             if total > 10 {
-                eprintln!("{:>6.1} s  {:>3} of {total}: {:?} {:?}", load.now().as_secs_f64(), number + 1, outage.part, outage.how);
+                eprintln!(
+                    "{:>6.1} s  {:>3} of {total}: {:?} {:?}",
+                    load.now().as_secs_f64(),
+                    number + 1,
+                    outage.part,
+                    outage.how
+                );
             }
             let span = load.note_end(outage.part);
             let ending = Arc::clone(&load);

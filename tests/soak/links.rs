@@ -48,7 +48,10 @@ impl Ledger {
 
     pub fn accounts(&self) -> Vec<(String, Medium, bool)> {
         let accounts = lock(&self.accounts);
-        accounts.iter().map(|((partner, _), (medium, linked))| (partner.clone(), medium.clone(), *linked)).collect()
+        accounts
+            .iter()
+            .map(|((partner, _), (medium, linked))| (partner.clone(), medium.clone(), *linked))
+            .collect()
     }
 }
 
@@ -136,7 +139,11 @@ impl Load {
         self.ledger.looked_at.fetch_add(1, Relaxed);
         if answer.link.is_some() != linked {
             self.ledger.lost.fetch_add(1, Relaxed);
-            self.wrong(if linked { "an acknowledged link is not there" } else { "a link is there that had ended" });
+            self.wrong(if linked {
+                "an acknowledged link is not there"
+            } else {
+                "a link is there that had ended"
+            });
         }
     }
 }

@@ -252,8 +252,11 @@ impl Load {
             Ruling::Right => {}
             Ruling::Excused(why) => *records.excused.entry(why).or_default() += 1,
             Ruling::Wrong(why) => {
-                let recent: Vec<_> =
-                    history.spans.iter().filter(|span| span.touches(told.seen.asked, told.seen.answered, Duration::from_secs(30))).collect();
+                let recent: Vec<_> = history
+                    .spans
+                    .iter()
+                    .filter(|span| span.touches(told.seen.asked, told.seen.answered, Duration::from_secs(30)))
+                    .collect();
                 let told = format!("{why}: {class:?}, {expect:?}, {:?}; away {recent:?}", told.seen);
                 records.wrong_count += 1;
                 if records.wrong.len() < TOLD {

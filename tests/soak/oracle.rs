@@ -69,11 +69,16 @@ pub enum Expect<'a> {
     /// On the way out only the code is checked.
     Out,
     /// The same reader asks again, and `named`: is told the first verdict.
-    Repeated { let_in: &'a [LetIn], named: bool },
+    Repeated {
+        let_in: &'a [LetIn],
+        named: bool,
+    },
     /// Another reader shows what was used up.
     Copied(&'a [LetIn]),
     /// A code that was shown before and not used up.
-    Shown { first: Duration },
+    Shown {
+        first: Duration,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -220,9 +225,10 @@ fn changing(change: &Change, seen: &Seen, history: &History, promise: &Promise) 
 fn once_more(let_in: &[LetIn], seen: &Seen, history: &History, promise: &Promise) -> Ruling {
     let none = Duration::ZERO;
     let lived = |replica, from, to| !history.touched(Part::Replica(replica), from, to, none);
-    if let_in.iter().any(|one| {
-        one.seen.replica == seen.replica && lived(seen.replica, one.seen.asked, seen.answered)
-    }) {
+    if let_in
+        .iter()
+        .any(|one| one.seen.replica == seen.replica && lived(seen.replica, one.seen.asked, seen.answered))
+    {
         return Wrong("let in twice at one replica");
     }
     // A verdict has one mark: where more is away than Redis, another may stand in its place.

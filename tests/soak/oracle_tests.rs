@@ -70,9 +70,11 @@ fn everybody_is_answered_what_is_right_for_them_and_nothing_else() {
 #[test]
 fn codes_that_are_not_genuine_are_told_whatever_is_away() {
     let spans = [away(Part::Redis, 1, 20), away(Part::Authority, 1, 20)];
-    for (expect, right) in
-        [(Expect::Forged, Reason::CodeUntrusted), (Expect::Expired, Reason::CodeExpired), (Expect::Out, Reason::NotEnforced)]
-    {
+    for (expect, right) in [
+        (Expect::Forged, Reason::CodeUntrusted),
+        (Expect::Expired, Reason::CodeExpired),
+        (Expect::Out, Reason::NotEnforced),
+    ] {
         check(expect, seen(right, 10), &spans, Right);
         check(expect, seen(Reason::HealthOk, 10), &spans, WRONG);
     }
@@ -167,7 +169,12 @@ fn a_code_is_used_once() {
         // Where it was let in it is known for good, whatever is away.
         let there = by(1, marked(DegradedCause::Redis, again));
         check(expect, there, &[away(Part::Redis, 12, 22)], WRONG);
-        check(expect, there, &[away(Part::Redis, 12, 22), away(Part::Replica(1), 13, 14)], Excused(LET_IN_ONCE_MORE));
+        check(
+            expect,
+            there,
+            &[away(Part::Redis, 12, 22), away(Part::Replica(1), 13, 14)],
+            Excused(LET_IN_ONCE_MORE),
+        );
         // Elsewhere it may not be while Redis is away,
         for mark in [DegradedCause::Redis, DegradedCause::Registry] {
             check(expect, marked(mark, again), &[away(Part::Redis, 12, 22)], Excused(LET_IN_ONCE_MORE));
@@ -201,9 +208,8 @@ fn who_says_that_redis_is_away_cannot_have_told_it() {
 
 #[test]
 fn on_a_busy_machine_what_was_slow_is_excused_and_what_is_unsafe_is_not() {
-    let hurried = |expect, seen: Seen| {
-        judge(expect, &seen, &History::default(), &Promise { hurries: true, ..PROMISE })
-    };
+    let hurried =
+        |expect, seen: Seen| judge(expect, &seen, &History::default(), &Promise { hurries: true, ..PROMISE });
     let let_in = [LetIn { seen: by(1, seen(Reason::HealthOk, 10)) }];
     let copied = Expect::Copied(&let_in);
     let marked = marked(DegradedCause::Redis, seen(Reason::HealthOk, 20));

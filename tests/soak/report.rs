@@ -89,7 +89,11 @@ fn table(load: &Load) -> String {
     let mut kinds = BTreeMap::<&str, (u32, u32, Vec<Duration>, Vec<Duration>)>::new();
     for (span, planned) in history.spans.iter().zip(by_part(&load.plan, &history.spans)) {
         let entry = kinds.entry(kind(span.part)).or_default();
-        if planned == Some(How::Terminate) { entry.1 += 1 } else { entry.0 += 1 }
+        if planned == Some(How::Terminate) {
+            entry.1 += 1
+        } else {
+            entry.0 += 1
+        }
         let next = history.of(span.part).map(|other| other.from).filter(|from| *from > span.from).min();
         entry.2.extend(span.until.map(|until| until - span.from));
         entry.3.extend(recovery(span, next.unwrap_or(Duration::MAX), &records.samples));
@@ -129,7 +133,10 @@ fn table(load: &Load) -> String {
     }
     line("links acknowledged", ledger.linked.load(Relaxed));
     line("withdrawals acknowledged", ledger.unlinked.load(Relaxed));
-    line("partners' calls repeated because nobody behind the gateway answered", ledger.repeated.load(Relaxed));
+    line(
+        "partners' calls repeated because nobody behind the gateway answered",
+        ledger.repeated.load(Relaxed),
+    );
     line("links looked at", ledger.looked_at.load(Relaxed));
     line("**acknowledged links lost, or ended ones there**", ledger.lost.load(Relaxed));
     line("**wrong verdicts, and calls never answered**", records.wrong_count);
@@ -153,7 +160,8 @@ pub fn assert_right(load: &Load, alone: bool) {
     let records = lock(&load.records);
     assert_eq!(records.wrong_count, 0, "seed {}:\n{}", load.plan.seed, records.wrong.join("\n"));
     assert_eq!(load.ledger.lost.load(Relaxed), 0);
-    let slow = [HURRIED, ALONE, THROTTLED, OVERLOADED].map(|why| records.excused.get(why).copied().unwrap_or(0));
+    let slow =
+        [HURRIED, ALONE, THROTTLED, OVERLOADED].map(|why| records.excused.get(why).copied().unwrap_or(0));
     let (slow, most) = (slow.iter().sum::<u64>(), load.answers.load(Relaxed) / ONE_IN);
     assert!(!alone || slow <= most, "{slow} of too little time while nothing was away: more than {most}");
 }

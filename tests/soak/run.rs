@@ -60,7 +60,11 @@ fn seed() -> u64 {
 #[test]
 fn kills_at_constant_load_lose_nothing_and_let_nobody_in() {
     let kills = from_environment("RIDEGATE_SOAK_KILLS");
-    let plan = Plan::of_kills(seed(), kills.unwrap_or(KILLS), from_environment("RIDEGATE_SOAK_RATE").unwrap_or(RATE));
+    let plan = Plan::of_kills(
+        seed(),
+        kills.unwrap_or(KILLS),
+        from_environment("RIDEGATE_SOAK_RATE").unwrap_or(RATE),
+    );
     let promise = if kills.is_some() { PROMISE } else { PATIENT };
     in_runtime(async {
         let load = open(plan, Temper::Patient, promise, None).await;

@@ -102,12 +102,9 @@ impl Stand {
         let name = url.rsplit('/').next().unwrap();
         fs::write(self.folder.path().join("postgres.password"), postgres.password()).unwrap();
         let (budgets, authority, registry, redis) = match temper {
-            Temper::Patient => (
-                PATIENT,
-                "lookup_timeout = \"2s\"\n",
-                "timeout = \"2s\"\n",
-                "timeout = \"1s\"\n",
-            ),
+            Temper::Patient => {
+                (PATIENT, "lookup_timeout = \"2s\"\n", "timeout = \"2s\"\n", "timeout = \"1s\"\n")
+            }
             Temper::AsShipped => (CACHES, "", "", ""),
         };
         for (number, address) in self.addresses.iter().enumerate() {
