@@ -76,7 +76,11 @@ impl Load {
                 }
                 Ok(Err(status)) => {
                     let away = self.history().anything(asked, self.now(), self.promise.recovered);
-                    let may_be = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
+                    // Of budgets, too, a replica may have nothing in hand for a moment: it says when to come again.
+                    let may_be = matches!(
+                        status.code(),
+                        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted
+                    );
                     if !(may_be && (away || self.promise.hurries)) {
                         self.wrong(&format!("a partner's call was refused: {status:?}"));
                         return None;
