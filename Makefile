@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet overload guards faults demo
+.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet overload guards faults soak soak-hour soak-plot demo
 
 # The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
@@ -86,6 +86,26 @@ bench-fleet: tools
 # Three times as much as one gateway can answer, for a minute, and ten thousand connections at once.
 overload:
 	scripts/overload
+
+SOAK := $(CARGO) test --locked -p ridegate --test soak
+
+# A hundred kills and restarts of replicas, Redis, PostgreSQL and the authority under load: ten minutes. It prints its seed;
+# RIDEGATE_SOAK_SEED=N does the same again. docs/soak.md tells how to read it.
+soak: tools
+	RIDEGATE_SOAK_KILLS=$${RIDEGATE_SOAK_KILLS:-100} RIDEGATE_SOAK_RATE=$${RIDEGATE_SOAK_RATE:-60} \
+		$(SOAK) -- --exact run::kills_at_constant_load_lose_nothing_and_let_nobody_in --nocapture
+
+# An hour of load and churn, everything built for release; its rows and its plot are written to docs/. Ctrl-C ends it early
+# and keeps them. SOAK_PROFILE= and RIDEGATE_SOAK_BINARY=… have another gateway driven by callers that are not optimised.
+SOAK_PROFILE ?= --release
+soak-hour: tools
+	RIDEGATE_SOAK_MINUTES=$${RIDEGATE_SOAK_MINUTES:-60} RIDEGATE_SOAK_RATE=$${RIDEGATE_SOAK_RATE:-250} \
+		RIDEGATE_SOAK_CSV=$(CURDIR)/docs/soak.csv RIDEGATE_SOAK_REPORT=$(CURDIR)/target/soak-hour.md \
+		$(SOAK) $(SOAK_PROFILE) -- --exact run::churn_at_constant_load_keeps_memory_and_latency_flat --nocapture; \
+		result=$$?; scripts/soak-plot docs/soak.csv docs/soak.svg; exit $$result
+
+soak-plot:
+	scripts/soak-plot docs/soak.csv docs/soak.svg
 
 demo:
 	$(CARGO) run --release -- demo

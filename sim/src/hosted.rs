@@ -7,6 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -20,6 +21,10 @@ use tonic::{
 };
 
 use crate::pki::Files;
+
+/// How often an address is tried that is being let go of.
+const TRIES: u32 = 1000;
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// How it behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +109,23 @@ impl Hosted {
         if let Some(runtime) = lock(&self.runtime).take() {
             runtime.shutdown_background();
         }
+    }
+
+    /// Takes its address again after it was stopped: `serve` serves there once more.
+    pub(crate) fn listen_again(&self) -> Result<()> {
+        // What was stopped may be letting go of it at this moment.
+        let mut tries = 0;
+        let listener = loop {
+            match TcpListener::bind(self.address) {
+                Ok(listener) => break listener,
+                Err(_) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error.into()),
+            }
+            std::thread::sleep(BETWEEN_TRIES);
+        };
+        listener.set_nonblocking(true)?;
+        *lock(&self.listener) = Some(listener);
+        Ok(())
     }
 
     /// Changes how it behaves from now on.

@@ -42,15 +42,21 @@ impl Process {
     }
 
     pub fn start_logging(level: &str, config: &Path) -> Self {
-        Self::watch(spawn(level, FROZEN, config))
+        Self::listen_to(spawn(level, FROZEN, config)).expect("it ended before it served")
     }
 
     /// With a clock that begins at noon and runs.
     pub fn start_running(config: &Path) -> Self {
-        Self::watch(spawn("info", RUNNING, config))
+        Self::listen_to(spawn("info", RUNNING, config)).expect("it ended before it served")
     }
 
-    fn watch(mut child: Child) -> Self {
+    /// Another binary than the one under test, or another clock: whatever this command starts. What it said if it ended
+    /// before it served.
+    pub fn run(mut command: Command) -> Result<Self, String> {
+        Self::listen_to(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn listen_to(mut child: Child) -> Result<Self, String> {
         let log = BufReader::new(child.stderr.take().unwrap());
         let (serving, address) = mpsc::channel();
         let heard = Arc::new(AtomicBool::new(false));
@@ -70,10 +76,12 @@ impl Process {
             }
             said
         });
-        let operations = address.recv().expect("it ended before it served");
-        let address = address.recv().expect("it ended before it served");
+        let (Ok(operations), Ok(address)) = (address.recv(), address.recv()) else {
+            child.wait().unwrap();
+            return Err(log.join().unwrap());
+        };
         let endpoint = format!("http://{address}");
-        Self { child, address, operations, endpoint, log: Some(log), heard }
+        Ok(Self { child, address, operations, endpoint, log: Some(log), heard })
     }
 
     /// Its number in the system.

@@ -195,6 +195,12 @@ impl Authority {
         self.0.hosted.stop();
     }
 
+    /// Serves again at the same address after it was stopped. It knows what it knew, and where every watch was.
+    pub fn start_again(&self) -> Result<()> {
+        self.0.hosted.listen_again()?;
+        self.0.hosted.serve(HealthAuthorityServer::new(self.clone()))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
