@@ -33,7 +33,7 @@ const OF_LATE: Duration = Duration::from_secs(10);
 /// Of how little demand the rounds are not worth their while.
 const LITTLE: f64 = 0.5;
 /// What was granted so long ago is used no more: after two seconds Redis takes this replica for dead, and gives it away.
-const GOOD_FOR: Duration = Duration::from_millis(1500);
+pub(super) const GOOD_FOR: Duration = Duration::from_millis(1500);
 /// A budget of less has to be asked for as soon as what was granted is spent, or time goes by in which nothing comes in.
 const FEW: i64 = 4;
 
