@@ -239,20 +239,17 @@ async fn in_days_of_outages_of_the_registry_no_link_is_believed_longer_than_five
             links.hear(log);
             links.vouch(Instant::now());
         }
-        match links.recall(&[name(link)]) {
-            Some(linked) => {
-                let over_for = ended.get(&link).map_or(0, |end| now - end);
-                let allowed = if linked.stale { 5 * MINUTE } else { SECOND };
-                assert!(over_for <= allowed + EVERY, "{over_for} ms after its end, stale: {}", linked.stale);
-                *(if linked.stale { &mut stale } else { &mut fresh }) += 1;
-            }
-            None => {
-                nothing += 1;
-                if now >= away {
-                    // The registry is asked, and somebody has linked it anew.
-                    ended.remove(&link);
-                    assert!(links.adopt(&[name(link)], &shared(link, log)).is_some());
-                }
+        if let Some(linked) = links.recall(&[name(link)]) {
+            let over_for = ended.get(&link).map_or(0, |end| now - end);
+            let allowed = if linked.stale { 5 * MINUTE } else { SECOND };
+            assert!(over_for <= allowed + EVERY, "{over_for} ms after its end, stale: {}", linked.stale);
+            *(if linked.stale { &mut stale } else { &mut fresh }) += 1;
+        } else {
+            nothing += 1;
+            if now >= away {
+                // The registry is asked, and somebody has linked it anew.
+                ended.remove(&link);
+                assert!(links.adopt(&[name(link)], &shared(link, log)).is_some());
             }
         }
     }
