@@ -93,6 +93,8 @@ use Ruling::{Excused, Right, Wrong};
 
 pub const LET_IN_ONCE_MORE: &str = "let in once more: the code's claim was lost";
 pub const STALE_FACTS: &str = "let in by facts of before: the authority was away";
+pub const STARTING: &str =
+    "let in by facts of before: the replica was just started and did not hear the authority yet";
 pub const STALE_LINK: &str = "let in by a link of before: the registry was away, and it says so";
 pub const LOOKUP_FAILED: &str = "LOOKUP_FAILED while something was away";
 pub const HURRIED: &str = "LOOKUP_FAILED or degraded while nothing was away";
@@ -211,7 +213,11 @@ fn changing(change: &Change, seen: &Seen, history: &History, promise: &Promise) 
         .of(change.through)
         .filter(|span| span.until.is_none_or(|until| until >= change.began))
         .any(|span| span.touches(seen.asked, seen.answered, promise.recovered + promise.in_force));
+    // Until it hears the authority, a replica that was just started believes what others asked for in the last minute.
+    let replica = Part::Replica(seen.replica);
+    let starting = history.touched(replica, seen.asked, seen.answered, promise.in_force);
     match (change.through, unheard) {
+        (Part::Authority, _) if starting => Excused(STARTING),
         (Part::Authority, true) => Excused(STALE_FACTS),
         // Known links are believed for a second more, and never longer in silence.
         (Part::Postgres, true) if seen.degraded.is_some() => Excused(STALE_LINK),

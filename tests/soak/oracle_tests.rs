@@ -125,6 +125,9 @@ fn who_turned_red_is_let_in_no_more_after_a_second() {
     for (span, wanted) in [
         (away(Part::Authority, 9, 15), Excused(STALE_FACTS)),
         (away(Part::Authority, 12, 21), Excused(STALE_FACTS)),
+        (away(Part::Replica(0), 9, 19), Excused(STARTING)),
+        (away(Part::Replica(0), 9, 18), WRONG),
+        (away(Part::Replica(1), 9, 19), WRONG),
         (away(Part::Authority, 9, 13), WRONG),
         (away(Part::Authority, 3, 8), WRONG),
         (away(Part::Postgres, 9, 21), WRONG),
