@@ -36,7 +36,9 @@ async fn until_let_through(house: &House, from: u64, cause: DegradedCause) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_does_not_answer_is_asked_now_and_then_and_found_when_it_does() {
-    let house = House::exactly("[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n", "").await;
+    let house =
+        House::exactly("[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n", "")
+            .await;
     for rider in 1..=ENOUGH {
         house.settle(rider, Rider::Healthy).await;
     }

@@ -126,7 +126,8 @@ async fn nothing_that_names_a_rider_is_ever_put_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_code_that_its_partner_reads_is_ever_put_out() {
     let mut house =
-        House::with_resolvers("[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n").await;
+        House::with_resolvers("[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n")
+            .await;
     house.close().await;
     let process = Process::start_logging("trace", &house.folder.path().join("ridegate.toml"));
     house.channel = crate::house::connect(&process.endpoint).await;

@@ -94,7 +94,7 @@ async fn a_change_that_is_older_than_what_is_known_is_passed_over() {
 #[tokio::test]
 async fn an_authority_that_never_answers_costs_the_budget_and_no_more() {
     let house = House::exactly(
-        "[verdict]\nbudget = \"1s\"\n[registry]\ntimeout = \"900ms\"\n",
+        "[verdict]\nbudget = \"1s\"\nwait = \"10s\"\n[registry]\ntimeout = \"900ms\"\n",
         "lookup_timeout = \"10s\"",
     )
     .await;
@@ -109,7 +109,8 @@ async fn an_authority_that_never_answers_costs_the_budget_and_no_more() {
 
 #[tokio::test]
 async fn the_callers_deadline_is_the_budget_if_it_is_shorter() {
-    let config = "[verdict]\nbudget = \"10s\"\nreply_margin = \"2s\"\n[registry]\ntimeout = \"5s\"\n";
+    let config =
+        "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\nreply_margin = \"2s\"\n[registry]\ntimeout = \"5s\"\n";
     let house = House::exactly(config, "lookup_timeout = \"9s\"").await;
     house.settle(1, Rider::Healthy).await;
     house.authority.feel(Mood::Stalled);
@@ -212,7 +213,7 @@ async fn where_nothing_is_enforced_nobody_is_asked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn taps_of_one_rider_at_once_share_a_look_up_and_many_riders_share_a_call() {
     let house = House::exactly(
-        "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
+        "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
         "lookup_timeout = \"8s\"\nconcurrent_calls = 1",
     )
     .await;

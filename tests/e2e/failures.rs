@@ -18,7 +18,7 @@ use crate::house::{GATE, House, identified, link_request, rename, request, said}
 use crate::observed::counted;
 
 /// Waits longer for the authority than any test looks.
-const PATIENT: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
+const PATIENT: &str = "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
 
 pub fn degraded(answer: &CheckResponse) -> Option<DegradedCause> {
     answer.degraded.as_ref().map(Degraded::cause)
@@ -51,7 +51,7 @@ async fn without_the_registry_known_links_serve_and_unknown_ones_are_a_failed_lo
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_on_top_is_told_overloaded_and_takes_no_claim() {
-    let config = "[verdict]\nbudget = \"10s\"\nin_flight = 1\n[registry]\ntimeout = \"5s\"\n";
+    let config = "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\nin_flight = 1\n[registry]\ntimeout = \"5s\"\n";
     let house = House::exactly(config, "lookup_timeout = \"10s\"").await;
     house.settle(1, Rider::Healthy).await;
     house.settle(2, Rider::Healthy).await;
@@ -153,9 +153,11 @@ async fn a_call_that_cannot_be_answered_in_time_ends_in_deadline_exceeded() {
 /// A verdict's budget is the caller's deadline less the way back: there is always something to show.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tap_is_answered_inside_its_callers_deadline() {
-    let house =
-        House::exactly("[verdict]\nbudget = \"10s\"\nreply_margin = \"2s\"\n", "lookup_timeout = \"10s\"")
-            .await;
+    let house = House::exactly(
+        "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\nreply_margin = \"2s\"\n",
+        "lookup_timeout = \"10s\"",
+    )
+    .await;
     house.settle(1, Rider::Healthy).await;
     house.authority.feel(Mood::Stalled);
     let mut tap = identified(GATE, request("r", house.fresh(&house.phone(1))));

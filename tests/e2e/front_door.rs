@@ -27,7 +27,7 @@ async fn every_case_is_told_as_it_should_be() {
     let authority = Authority::start().unwrap();
     let path = folder.path().join("ridegate.toml");
     let config = format!(
-        "listen.address = \"127.0.0.1:0\"\nauthority.endpoint = \"{}\"\n[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
+        "listen.address = \"127.0.0.1:0\"\nauthority.endpoint = \"{}\"\n[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
         authority.endpoint()
     );
     std::fs::write(&path, config).unwrap();

@@ -182,7 +182,7 @@ async fn verdicts_are_counted_once_each_under_names_that_are_fixed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_lies_behind_is_timed_by_how_it_ended() {
     let house = House::exactly(
-        "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
+        "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
         "lookup_timeout = \"300ms\"",
     )
     .await;

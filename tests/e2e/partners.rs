@@ -165,7 +165,9 @@ async fn a_change_of_another_partner_fills_up_nobodys_budget() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partner_that_must_be_asked_comes_and_moves_while_the_gateway_runs() {
-    let house = House::with_resolvers("[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n").await;
+    let house =
+        House::with_resolvers("[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n")
+            .await;
     let Shows::Online(book) = house.trust().partner("yitongxing").unwrap() else {
         panic!("it must be asked")
     };

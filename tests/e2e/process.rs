@@ -52,6 +52,7 @@ impl Process {
 
     /// Another binary than the one under test, or another clock: whatever this command starts. What it said if it ended
     /// before it served.
+    #[allow(dead_code, reason = "the soak's, which is a test of its own")]
     pub fn run(mut command: Command) -> Result<Self, String> {
         Self::listen_to(command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
     }

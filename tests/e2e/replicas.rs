@@ -192,7 +192,7 @@ async fn on(postgres: &Postgres, registry: &str) -> (House, TempDir) {
     let location = Location::server(&address, Some(postgres.password()), 2, true).unwrap();
     assert_eq!(Registry::migrate(&location, ring).await.unwrap(), 0);
     let config = format!(
-        "[verdict]\nbudget = \"10s\"\n{MANY_TAPS}[registry]\nurl = \"{address}\"\npassword_file = \"{}\"\nkey_file = \"{}\"\n{registry}",
+        "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n{MANY_TAPS}[registry]\nurl = \"{address}\"\npassword_file = \"{}\"\nkey_file = \"{}\"\n{registry}",
         password.display(),
         keys.display()
     );

@@ -20,7 +20,7 @@ const OTHER_GATE: &str = "urn:ridegate:validator:bjsubway:gate-2";
 /// Every partner that is asked, and one more rider than the last.
 pub const ASKED: [&str; 4] = ["unionpay", "cmb", "yitongxing", "shanghai-metro"];
 /// So wide that a busy machine changes no answer.
-pub const WIDE: &str = "[verdict]\nbudget = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
+pub const WIDE: &str = "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
 
 pub fn account(number: u64) -> String {
     format!("U{number:09}")
@@ -159,7 +159,10 @@ async fn many_gates_at_once_ask_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_a_partner_fails_at_is_a_failed_look_up_and_it_is_back_by_itself() {
-    let house = House::with_resolvers("[verdict]\nbudget = \"300ms\"\n[registry]\ntimeout = \"5s\"\n").await;
+    let house = House::with_resolvers(
+        "[verdict]\nbudget = \"300ms\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
+    )
+    .await;
     settle(&house, "yitongxing", 1, Rider::Healthy).await;
     let (phone, resolver) = (phone(&house, "yitongxing", 1), &house.resolvers["yitongxing"]);
     let mut second = house.now();
@@ -198,7 +201,10 @@ async fn whatever_a_partner_fails_at_is_a_failed_look_up_and_it_is_back_by_itsel
 /// Nobody waits for who does not answer, whether refused or silent, and whoever is back is asked again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_few_failures_nobody_waits_and_the_partner_is_noticed_when_it_is_back() {
-    let house = House::with_resolvers("[verdict]\nbudget = \"300ms\"\n[registry]\ntimeout = \"5s\"\n").await;
+    let house = House::with_resolvers(
+        "[verdict]\nbudget = \"300ms\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
+    )
+    .await;
     let up = |partner: &str| format!("ridegate_resolver_up{{partner=\"{partner}\"}}");
     let skipped =
         |partner: &str| format!("ridegate_resolver_skipped_total{{partner=\"{partner}\",cause=\"breaker\"}}");
@@ -244,7 +250,8 @@ async fn after_a_few_failures_nobody_waits_and_the_partner_is_noticed_when_it_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partner_that_hangs_costs_the_others_nothing() {
     // There is room for few verdicts at once, and the one that hangs is given no end of time.
-    let config = "[verdict]\nbudget = \"10s\"\nin_flight = 60\n[registry]\ntimeout = \"5s\"\n";
+    let config =
+        "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\nin_flight = 60\n[registry]\ntimeout = \"5s\"\n";
     let house = House::with_resolvers(config).await;
     for (number, partner) in (1..).zip(ASKED) {
         settle(&house, partner, number, Rider::Healthy).await;

@@ -294,8 +294,11 @@ async fn an_authority_that_fails_is_inspect_and_nothing_is_held() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_stalls_is_inspect_inside_the_budget() {
-    let house =
-        House::exactly(&format!("[verdict]\nbudget = \"300ms\"\n{OFTEN}"), "lookup_timeout = \"5s\"").await;
+    let house = House::exactly(
+        &format!("[verdict]\nbudget = \"300ms\"\nwait = \"10s\"\n{OFTEN}"),
+        "lookup_timeout = \"5s\"",
+    )
+    .await;
     let number = buyer(&house, 1, Rider::Healthy);
     house.authority.feel(Mood::Stalled);
     assert_eq!(asked(&house, &number).await, FAILED);
@@ -325,8 +328,11 @@ async fn without_the_registry_a_sale_is_inspect_and_a_report_is_to_be_repeated()
 /// The registry answers when nobody waits any more: what was told INSPECT is let go.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_that_comes_too_late_is_given_back() {
-    let house =
-        House::exactly(&format!("[verdict]\nbudget = \"1s\"\n{OFTEN}"), "lookup_timeout = \"5s\"").await;
+    let house = House::exactly(
+        &format!("[verdict]\nbudget = \"1s\"\nwait = \"10s\"\n{OFTEN}"),
+        "lookup_timeout = \"5s\"",
+    )
+    .await;
     let number = buyer(&house, 1, Rider::Healthy);
     let held = "ridegate_upstream_duration_seconds_count{upstream=\"registry\",call=\"hold\",outcome=\"ok\"}";
     let other = database(&house).await;

@@ -40,9 +40,9 @@ const PROMISE: Promise = Promise {
 };
 /// On a machine that does other things too.
 const PATIENT: Promise = Promise {
-    in_force: Duration::from_secs(4),
-    recovered: Duration::from_secs(15),
-    told: Duration::from_secs(20),
+    in_force: Duration::from_secs(10),
+    recovered: Duration::from_secs(60),
+    told: Duration::from_secs(60),
     hurries: true,
 };
 

@@ -34,7 +34,7 @@ pub enum Temper {
     AsShipped,
 }
 
-const PATIENT: &str = "[verdict]\nbudget = \"5s\"\n";
+const PATIENT: &str = "[verdict]\nbudget = \"5s\"\nwait = \"10s\"\n";
 const CACHES: &str = "[memory]\nlinks = 1000\nfacts = 1000\nauthorizations = 1000\nreadings = 10000\n";
 
 pub struct Stand {

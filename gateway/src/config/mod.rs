@@ -239,7 +239,7 @@ section! {
         budget: Span<1, 10_000> = Span::millis(150),
         reply_margin: Span<0, 10_000> = Span::millis(20),
         in_flight: Positive<1_000_000> = Positive::new(2_048),
-        wait: Span<1, 10_000> = Span::millis(20),
+        wait: Span<1, 10_000> = Span::millis(50),
         double_read: Span<0, 60_000> = Span::millis(3_000),
     }
 }

@@ -13,7 +13,7 @@ use super::{
 
 /// So long that whoever waits as long as it is broken is found out by it.
 const LONG: Pace = Pace { broken: Duration::from_secs(3), ..SLICE };
-const NO_BUDGET: &str = "[verdict]\nbudget = \"10s\"\n";
+const NO_BUDGET: &str = "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n";
 
 async fn complaints(name: &str, settings: &Settings) -> Vec<Complaint> {
     let cell = Cell::of(name);
@@ -67,7 +67,7 @@ async fn without_stale_links_remembered_riders_are_stopped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_stale_facts_remembered_riders_are_stopped() {
-    let more = format!("[verdict]\nbudget = \"600ms\"\n{FACTS}stale_max = \"0s\"\n");
+    let more = format!("[verdict]\nbudget = \"600ms\"\nwait = \"10s\"\n{FACTS}stale_max = \"0s\"\n");
     let settings = Settings { more, ..Settings::patient() };
     let found = complaints("authority_refused", &settings).await;
     assert!(found.iter().any(is_failed), "{found:?}");

@@ -64,7 +64,7 @@ impl Settings {
             redis: "timeout = \"100ms\"\n".into(),
             registry: "timeout = \"200ms\"\n".into(),
             resolver: "timeout = \"320ms\"\n".into(),
-            more: format!("[verdict]\nbudget = \"600ms\"\n{FACTS}"),
+            more: format!("[verdict]\nbudget = \"600ms\"\nwait = \"10s\"\n{FACTS}"),
         }
     }
 }

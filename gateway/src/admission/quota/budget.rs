@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -106,13 +106,21 @@ pub(super) struct Budget {
     local: ArcSwap<Local>,
     lease: Lease,
     standing: Arc<Standing>,
+    /// Until when the hand was good that was too old, when this replica began to count alone for that.
+    alone_since: AtomicU64,
 }
 
 impl Budget {
     pub(super) fn new(rate: Rate, standing: &Arc<Standing>) -> Self {
         let local = Local::full(rate, standing.replicas());
         let lease = Lease::new(rate, Instant::now());
-        Self { rate, local: ArcSwap::from_pointee(local), lease, standing: Arc::clone(standing) }
+        Self {
+            rate,
+            local: ArcSwap::from_pointee(local),
+            lease,
+            standing: Arc::clone(standing),
+            alone_since: AtomicU64::new(0),
+        }
     }
 
     /// What this partner's budget was at another rate. What is in hand of it stays.
@@ -162,7 +170,26 @@ impl Budget {
         if self.take_leased() {
             return Ok(());
         }
+        if self.is_left_alone() {
+            return self.local.load().spend();
+        }
         Err((Duration::from_secs(1) / self.rate.per_second.get()).max(ROUND))
+    }
+
+    /// There was no round for so long that what is in hand counts no more: a process that stood still, or a machine with no
+    /// time for it. It knows no more of the fleet than if Redis were away, and until it does it counts as then: its share of
+    /// what has come in since. Nobody is told that a budget is spent of which that is not known.
+    fn is_left_alone(&self) -> bool {
+        let now = Instant::now();
+        if self.lease.is_good(now) || self.lease.was_never_granted() {
+            return false;
+        }
+        let _leaving = self.standing.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = self.lease.good_until();
+        if self.alone_since.swap(until, Relaxed) != until {
+            self.leave(now);
+        }
+        true
     }
 
     fn take_leased(&self) -> bool {
@@ -180,7 +207,10 @@ impl Budget {
     }
 
     pub(super) fn ask(&self, now: Instant) -> Ask {
-        let alone = (!self.standing.is_leased()).then(|| self.local.load().owes());
+        let is_left_alone =
+            self.alone_since.load(Relaxed) == self.lease.good_until() && !self.lease.is_good(now);
+        let is_alone = !self.standing.is_leased() || is_left_alone;
+        let alone = is_alone.then(|| self.local.load().owes());
         self.lease.ask(now, alone)
     }
 
@@ -249,5 +279,31 @@ mod tests {
             over.store(true, Relaxed);
             assert_eq!(spending.join().unwrap(), 0);
         });
+    }
+
+    /// A second or two in which the process stood still are no reason to tell riders that their partner's budget is spent.
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_stood_still_counts_alone_until_it_hears_of_the_fleet_again() {
+        let rate = Rate { per_second: NonZeroU32::new(100).unwrap(), burst: NonZeroU32::new(200).unwrap() };
+        let some = Answer { granted: 5, share: 0, left: 0, wait: Duration::ZERO, others: 0, scarce: false };
+        let standing = Standing::new(true);
+        let budget = Budget::new(rate, &standing);
+        let round = || {
+            let now = Instant::now();
+            let said = budget.ask(now);
+            budget.settle(&said, some, now);
+            standing.answered(2);
+            said
+        };
+        let admitted = || (0..1_000).filter(|_| budget.spend().is_ok()).count();
+        round();
+        assert_eq!(admitted(), 5, "what was granted, and not one more");
+
+        tokio::time::advance(GOOD_FOR + Duration::from_millis(500)).await;
+        let alone = admitted();
+        assert!((100..110).contains(&alone), "a half of what has come in, and not another burst: {alone}");
+        assert!(admitted() < 10, "once");
+        assert!(round().give < -90, "the fleet is told");
+        assert_eq!(admitted(), 5, "leased again");
     }
 }

@@ -130,7 +130,17 @@ impl Lease {
         if self.is_good(now) { hand } else { 0 }
     }
 
-    fn is_good(&self, now: Instant) -> bool {
+    /// Until when what is in hand may be used, in microseconds since this began.
+    pub(super) fn good_until(&self) -> u64 {
+        self.good_until.load(Relaxed)
+    }
+
+    /// Nobody has granted anything yet.
+    pub(super) fn was_never_granted(&self) -> bool {
+        self.good_until() == 0
+    }
+
+    pub(super) fn is_good(&self, now: Instant) -> bool {
         micros(now.duration_since(self.born)) < self.good_until.load(Relaxed)
     }
 
