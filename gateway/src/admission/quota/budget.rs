@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -77,7 +77,7 @@ impl Standing {
         if !self.is_leased() {
             return;
         }
-        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let leaving = self.settled();
         for named in budgets {
             named.budget.leave(now);
         }
@@ -86,9 +86,9 @@ impl Standing {
         self.answered.notify_waiters();
     }
 
-    /// Waits while somebody is in the midst of leaving.
-    fn settled(&self) {
-        drop(self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Waits while somebody is in the midst of leaving, and lets nobody begin.
+    fn settled(&self) -> MutexGuard<'_, ()> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -163,14 +163,14 @@ impl Budget {
             return Ok(());
         }
         // Redis may have been lost this moment: an empty hand is then no empty budget.
-        self.standing.settled();
+        let settled = self.standing.settled();
         if !self.standing.is_leased() {
             return self.local.load().spend();
         }
         if self.take_leased() {
             return Ok(());
         }
-        if self.is_left_alone() {
+        if self.is_left_alone(&settled) {
             return self.local.load().spend();
         }
         Err((Duration::from_secs(1) / self.rate.per_second.get()).max(ROUND))
@@ -179,12 +179,11 @@ impl Budget {
     /// There was no round for so long that what is in hand counts no more: a process that stood still, or a machine with no
     /// time for it. It knows no more of the fleet than if Redis were away, and until it does it counts as then: its share of
     /// what has come in since. Nobody is told that a budget is spent of which that is not known.
-    fn is_left_alone(&self) -> bool {
+    fn is_left_alone(&self, _settled: &MutexGuard<'_, ()>) -> bool {
         let now = Instant::now();
         if self.lease.is_good(now) || self.lease.was_never_granted() {
             return false;
         }
-        let _leaving = self.standing.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         let until = self.lease.good_until();
         if self.alone_since.swap(until, Relaxed) != until {
             self.leave(now);
