@@ -176,8 +176,8 @@ GUARDS = [
     Guard(
         "leaving-is-waited-for",
         "gateway/src/admission/quota/budget.rs",
-        "        self.standing.settled();\n",
-        "",
+        "        if !self.standing.is_leased() {\n            return self.local.load().spend();\n        }\n        if self.take_leased() {\n            return Ok(());\n        }\n        if self.is_left_alone",
+        "        if self.is_left_alone",
         "test(nothing_is_refused_while_what_was_in_hand_becomes_the_processs_own)",
     ),
     Guard(
@@ -201,5 +201,65 @@ GUARDS = [
         "Test::Pending { sampled_at: Some(at) } => days_between(policy.date(*at), today) == 1,",
         "Test::Pending { sampled_at: Some(at) } => days_between(policy.date(*at), today) <= 1,",
         "test(/^days::policy/)",
+    ),
+    # Nobody waits for who does not answer.
+    Guard(
+        "authority-breaker",
+        "gateway/src/backends/authority/mod.rs",
+        "Err(Failure::Status(code)) if !is_about_the_call(*code) => End::Absent,",
+        "Err(Failure::Status(code)) if !is_about_the_call(*code) => End::Answered,",
+        "test(an_authority_that_is_away_is_spared_nearly_all_look_ups)",
+    ),
+    Guard(
+        "registry-breaker",
+        "gateway/src/resolve/links.rs",
+        "Err(RegistryError::Unavailable(_)) => End::Absent,",
+        "Err(RegistryError::Unavailable(_)) => End::Answered,",
+        "test(/^breakers::a_registry_that_does_not_answer/)",
+    ),
+    # Overload.
+    Guard(
+        "queue-is-bounded",
+        "gateway/src/admission/turns.rs",
+        "(waited <= may_wait).then_some(Turn(()))",
+        "Some(Turn(()))",
+        "test(/^overload::/) | test(/^admission::turns::/)",
+    ),
+    Guard(
+        "a-rush-that-lasts-is-not-waited-out",
+        "gateway/src/admission/turns.rs",
+        "if self.lasts(now) { short } else { self.longest }",
+        "self.longest",
+        "test(/^admission::turns::/)",
+    ),
+    Guard(
+        "who-stood-still-counts-alone",
+        "gateway/src/admission/quota/budget.rs",
+        "        if self.is_left_alone(&settled) {",
+        "        if false && self.is_left_alone(&settled) {",
+        "test(a_replica_that_stood_still_counts_alone)",
+    ),
+    # What others were told before changes were heard of here.
+    Guard(
+        "facts-of-others-before-the-watch",
+        "gateway/src/resolve/desk.rs",
+        "Known::Facts { facts, as_of } if !heard =>",
+        "Known::Facts { facts, as_of } if state.watch.running && !heard =>",
+        "test(what_others_were_told_is_believed_if_every_change_since_was_heard)",
+    ),
+    # A driver that does not survive an answer, and answers to other questions.
+    Guard(
+        "registry-survives-its-driver",
+        "gateway/src/backends/registry/error.rs",
+        "AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(broke_off)",
+        "{ let _ = broke_off; asked.await }",
+        "test(an_answer_that_breaks_the_driver_is_one_that_cannot_be_read)",
+    ),
+    Guard(
+        "retry-is-the-same-verdict",
+        "gateway/src/domain/claim.rs",
+        "let retry = same_device && known_request;",
+        "let retry = false;",
+        "test(/^claims::/)",
     ),
 ]

@@ -3,6 +3,7 @@
 //!
 //! `RIDEGATE_SOAK_SEED` repeats a run's plan, `RIDEGATE_SOAK_KILLS` and `RIDEGATE_SOAK_MINUTES` make it longer,
 //! `RIDEGATE_SOAK_RATE` is verdicts a second, `RIDEGATE_SOAK_BINARY` the gateway that is run. `make test` runs a slice.
+#![allow(clippy::cast_precision_loss, clippy::unchecked_time_subtraction)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 

@@ -31,7 +31,7 @@ use crate::{
 /// The longest that one answer may take; after it nobody is there.
 const ANSWER: Duration = Duration::from_secs(20);
 /// The longest until a question is answered, however often it broke.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const BEFORE_AGAIN: Duration = Duration::from_millis(20);
 /// Wrong things that are told one by one.
 const TOLD: usize = 40;
@@ -200,7 +200,8 @@ impl Load {
             match answer {
                 Ok(Ok(answer)) => {
                     let answer = answer.into_inner();
-                    let degraded = answer.degraded.as_ref().map(|degraded| degraded.cause());
+                    let degraded =
+                        answer.degraded.as_ref().map(ridegate_proto::validator::v1::Degraded::cause);
                     let seen = Seen { reason: answer.reason(), degraded, asked, answered, replica };
                     // What is repeated was marked at another time.
                     let first = answer.retry_of.is_empty();

@@ -90,9 +90,9 @@ fn table(load: &Load) -> String {
     for (span, planned) in history.spans.iter().zip(by_part(&load.plan, &history.spans)) {
         let entry = kinds.entry(kind(span.part)).or_default();
         if planned == Some(How::Terminate) {
-            entry.1 += 1
+            entry.1 += 1;
         } else {
-            entry.0 += 1
+            entry.0 += 1;
         }
         let next = history.of(span.part).map(|other| other.from).filter(|from| *from > span.from).min();
         entry.2.extend(span.until.map(|until| until - span.from));

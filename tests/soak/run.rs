@@ -41,8 +41,8 @@ const PROMISE: Promise = Promise {
 /// On a machine that does other things too.
 const PATIENT: Promise = Promise {
     in_force: Duration::from_secs(10),
-    recovered: Duration::from_secs(60),
-    told: Duration::from_secs(60),
+    recovered: Duration::from_mins(1),
+    told: Duration::from_mins(1),
     hurries: true,
 };
 

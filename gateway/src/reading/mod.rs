@@ -203,14 +203,14 @@ fn told(partner: PartnerId, metrics: ResolverMetrics) -> impl Fn(Change) {
 struct Call<'r> {
     metrics: &'r ResolverMetrics,
     /// `None`: it has ended.
-    call: Option<breaker::Call<'r>>,
+    open: Option<breaker::Call<'r>>,
     began: Instant,
 }
 
 impl<'r> Call<'r> {
     fn begin(reader: &'r Reader) -> Option<Self> {
         let call = reader.circuit.begin()?;
-        Some(Self { metrics: &reader.metrics, began: call.began(), call: Some(call) })
+        Some(Self { metrics: &reader.metrics, began: call.began(), open: Some(call) })
     }
 
     fn end(mut self, answer: &Result<Answer, ResolverError>) {
@@ -222,7 +222,7 @@ impl<'r> Call<'r> {
             Err(error) => (error.name(), End::Answered),
         };
         self.metrics.asked(name, self.began);
-        if let Some(call) = self.call.take() {
+        if let Some(call) = self.open.take() {
             call.end(end);
         }
     }
@@ -230,7 +230,7 @@ impl<'r> Call<'r> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if self.call.is_some() {
+        if self.open.is_some() {
             self.metrics.asked("abandoned", self.began);
         }
     }

@@ -44,7 +44,6 @@ const BEGUN: usize = 2_000;
 
 /// One answer.
 struct Answer {
-    due: Instant,
     took: Duration,
     /// Of that, until a connection had room for it.
     unsent: Duration,
@@ -172,7 +171,7 @@ impl Load {
                 Err(_) => None,
             };
             load.room.add_permits(1);
-            let _over = tell.send(Answer { due, took: due.elapsed(), unsent, reason });
+            let _over = tell.send(Answer { took: due.elapsed(), unsent, reason });
         });
     }
 }
@@ -225,7 +224,6 @@ impl Seen {
     }
 
     fn add(&mut self, answer: &Answer) {
-        let _when = answer.due;
         self.unsent.saturating_record(u64::try_from(answer.unsent.as_micros()).unwrap_or(u64::MAX));
         let micros = u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX);
         match answer.reason {

@@ -85,10 +85,11 @@ impl Stand {
         let pki = Pki::create(&self.folder.path().join("pki"), SignedDuration::from_hours(24)).unwrap();
         pki.server(&["localhost".into(), "127.0.0.1".into()]).unwrap();
         self.pki = Some(pki);
-        self.more += &format!(
+        let guarded = format!(
             "[tls]\ncertificate = \"pki/server.pem\"\nkey = \"pki/server.key\"\nclient_ca = \"pki/ca.pem\"\n\
              [limits]\nper_caller = {connections}\nhandshakes_per_address = 512\n"
         );
+        self.more.push_str(&guarded);
     }
 
     pub fn folder(&self) -> &Path {

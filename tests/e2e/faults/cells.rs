@@ -115,7 +115,7 @@ pub struct Cell {
     pub form: Form,
     /// Broken before the gateway starts.
     pub from_start: bool,
-    /// How often whoever needs it is LOOKUP_FAILED.
+    /// How often whoever needs it is `LOOKUP_FAILED`.
     pub fails: How,
     /// How often whoever can do without it is told so.
     pub says: How,

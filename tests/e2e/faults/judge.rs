@@ -241,7 +241,6 @@ impl Cell {
             || (fails && hangs(*class))
             || (says && hangs(*class));
         match when {
-            When::Before | When::After => is_well,
             When::Between => sometimes,
             When::Broken if class.needs(self.who) => match self.fails {
                 How::Never => is_well,
@@ -253,7 +252,7 @@ impl Cell {
                 How::Sometimes => sometimes,
                 How::Always => says,
             },
-            When::Broken => is_well,
+            When::Before | When::Broken | When::After => is_well,
         }
     }
 
@@ -320,7 +319,7 @@ fn metrics(cell: &Cell, run: &Run) -> Vec<String> {
     }
     if cell.tells == How::Always && cell.who == Upstream::Resolver {
         let outcomes = outcomes(cell, known, mended);
-        if outcomes.get("breaker").is_none() {
+        if !outcomes.contains_key("breaker") {
             wrong.push(format!("the resolver was asked every time although it is away: {outcomes:?}"));
         }
     }

@@ -188,7 +188,7 @@ impl Riders {
     }
 
     /// A code of everybody who is to be remembered.
-    pub fn to_warm(&mut self) -> Vec<(Class, Vec<u8>)> {
+    pub fn warming_taps(&mut self) -> Vec<(Class, Vec<u8>)> {
         let classes = [Class::Warm, Class::Overdue, Class::Abnormal, Class::Online, Class::OtherOnline];
         let each = classes.into_iter().flat_map(|class| accounts(class, 0).map(move |_| class));
         each.map(|class| self.code(class)).collect()

@@ -168,7 +168,7 @@ impl Stand {
         let link = |(partner, request)| link_at_last(channel.clone(), partner, request);
         stream::iter(Riders::to_link(self.cold)).map(link).buffer_unordered(8).collect::<()>().await;
         let warm = |(number, (class, code))| warm(channel.clone(), number, class, code);
-        stream::iter(riders.to_warm().into_iter().enumerate())
+        stream::iter(riders.warming_taps().into_iter().enumerate())
             .map(warm)
             .buffer_unordered(4)
             .collect::<()>()
