@@ -7,14 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 use tokio::{
     sync::{Semaphore, oneshot},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use crate::{
     admission::sale::{IdNumber, SaleRequest, TicketNumber},
     backends::{
         authority::{Authority, AuthorityError},
-        registry::{Registry, RegistryError},
+        registry::{PATIENCE, Registry, RegistryError, ask},
     },
     budget::Budget,
     clock::Clock,
@@ -146,7 +146,7 @@ impl Ticketing {
         }
         let now = self.clock.now();
         let (sale, ticket, until) = (self.sale(sale), self.ticket(ticket), after(now, self.terms.unused));
-        let sold = timed(&self.asked, "sold", self.registry.sold(&sale, &ticket, now, until)).await?;
+        let sold = ask(&self.asked, "sold", PATIENCE, self.registry.sold(&sale, &ticket, now, until)).await?;
         match sold {
             SaleReported::Recorded => Ok(()),
             SaleReported::NoSuchSale => Err(TicketingError::NoSuchSale),
@@ -157,7 +157,7 @@ impl Ticketing {
     /// The ticket was used or refunded; tells whether it was open.
     pub async fn used(&self, ticket: &TicketNumber) -> Result<bool, TicketingError> {
         let ticket = self.ticket(ticket);
-        Ok(timed(&self.asked, "used", self.registry.used(&ticket, self.clock.now())).await?)
+        Ok(ask(&self.asked, "used", PATIENCE, self.registry.used(&ticket, self.clock.now())).await?)
     }
 
     async fn identify(&self, number: &IdNumber, budget: Budget) -> Result<Option<Subject>, AuthorityError> {
@@ -177,10 +177,10 @@ impl Ticketing {
         let (registry, asked) = (Arc::clone(&self.registry), self.asked.clone());
         let (tell, mut told) = oneshot::channel();
         tokio::spawn(async move {
-            let held = timed(&asked, "hold", registry.hold(&person, &sale, now, until)).await;
+            let held = ask(&asked, "hold", PATIENCE, registry.hold(&person, &sale, now, until)).await;
             if let Err(Ok(true)) = tell.send(held) {
                 // If this fails too the hold ends by itself.
-                let _ends = timed(&asked, "release", registry.release(&sale)).await;
+                let _ends = ask(&asked, "release", PATIENCE, registry.release(&sale)).await;
             }
         });
         let held = if let Ok(told) = timeout(budget.capped(Duration::MAX), &mut told).await {
@@ -213,15 +213,4 @@ fn evidence(known: &Known) -> Evidence<'_> {
 
 fn after(now: Timestamp, span: SignedDuration) -> Timestamp {
     now.saturating_add(span).unwrap_or(Timestamp::MAX)
-}
-
-async fn timed<T>(
-    asked: &UpstreamMetrics,
-    call: &'static str,
-    work: impl Future<Output = Result<T, RegistryError>>,
-) -> Result<T, RegistryError> {
-    let began = Instant::now();
-    let done = work.await;
-    asked.asked(call, done.as_ref().err().map_or("ok", RegistryError::name), began);
-    done
 }

@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use ridegate_adapters::{Medium, PartnerId};
 use thiserror::Error;
-use tokio::time::Instant;
 
 use crate::{
     backends::{
         authority::{Authority, AuthorityError, Exchanged},
         redis::shared::Shared,
-        registry::{Registry, RegistryError},
+        registry::{PATIENCE, Registry, RegistryError, ask},
     },
     clock::Clock,
     domain::{
@@ -180,10 +179,7 @@ impl Linking {
         call: &'static str,
         work: impl Future<Output = Result<T, RegistryError>>,
     ) -> Result<T, RegistryError> {
-        let began = Instant::now();
-        let done = work.await;
-        self.asked.asked(call, done.as_ref().err().map_or("ok", RegistryError::name), began);
-        done
+        ask(&self.asked, call, PATIENCE, work).await
     }
 
     /// What a request asks for. Of requests for different things under one key each is another.

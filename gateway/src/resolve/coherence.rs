@@ -3,12 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     backends::{
         redis::shared::Shared,
-        registry::{Changed, Head, OpenError, Registry, RegistryError, survive},
+        registry::{Changed, Head, OpenError, Registry, RegistryError, ask},
     },
     health::Health,
     metrics::UpstreamMetrics,
@@ -42,7 +42,7 @@ impl Coherence {
     /// it is followed from when it does.
     pub async fn begin(&self) -> Option<i64> {
         let (began, mut seen) = (Instant::now(), None);
-        if let Ok(Ok(())) = timeout(PATIENCE, survive(self.step(&mut seen))).await {
+        if self.step_in_time(&mut seen).await.is_ok() {
             self.links.vouch(began);
         }
         seen
@@ -53,11 +53,7 @@ impl Coherence {
         let mut answers = true;
         loop {
             let began = Instant::now();
-            let step = timeout(PATIENCE, survive(self.step(&mut seen)))
-                .await
-                .unwrap_or(Err(RegistryError::TimedOut));
-            self.asked.asked("changes", step.as_ref().err().map_or("ok", RegistryError::name), began);
-            match step {
+            match self.step_in_time(&mut seen).await {
                 Ok(()) => self.links.vouch(began),
                 Err(error) if answers => {
                     tracing::warn!(cause = %error, "the registry's changes cannot be followed");
@@ -72,6 +68,10 @@ impl Coherence {
             self.health.registry(answers);
             sleep(self.every).await;
         }
+    }
+
+    async fn step_in_time(&self, seen: &mut Option<i64>) -> Result<(), RegistryError> {
+        ask(&self.asked, "changes", PATIENCE, self.step(seen)).await
     }
 
     /// Hears of every change up to now.

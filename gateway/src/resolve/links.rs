@@ -14,13 +14,13 @@ use std::{
 };
 
 use quick_cache::sync::Cache;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
     backends::{
         redis::shared::SharedLink,
-        registry::{Found, Registry, RegistryError},
+        registry::{Found, Registry, RegistryError, ask},
     },
     breaker::{Change, Circuit, End},
     domain::{facts::Subject, pseudonym::Pseudonym},
@@ -139,8 +139,7 @@ impl Links {
             return Err(RegistryError::Skipped);
         };
         let (seen, heard) = (self.seen(names), self.heard.load(Relaxed));
-        let found = timeout(cap, self.registry.find(names)).await.unwrap_or(Err(RegistryError::TimedOut));
-        self.asked.asked("find", found.as_ref().err().map_or("ok", RegistryError::name), call.began());
+        let found = ask(&self.asked, "find", cap, self.registry.find(names)).await;
         call.end(match &found {
             Err(RegistryError::TimedOut) => End::TimedOut,
             Err(RegistryError::Unavailable(_)) => End::Absent,

@@ -1,8 +1,7 @@
 //! Why a registry cannot be used, or did not answer.
 
-use std::{panic::AssertUnwindSafe, path::PathBuf};
+use std::path::PathBuf;
 
-use futures_util::FutureExt;
 use thiserror::Error;
 
 use crate::keyring::KeyId;
@@ -72,13 +71,6 @@ pub enum RegistryError {
     Unreadable(&'static str),
 }
 
-/// What comes over a connection without TLS may be anything, also something that a driver does not survive: that is an
-/// answer which cannot be read, and the end of nothing else.
-pub async fn survive<T>(asked: impl Future<Output = Result<T, RegistryError>>) -> Result<T, RegistryError> {
-    let broke_off = |_| Err(RegistryError::Unreadable("the database's answer broke its driver"));
-    AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(broke_off)
-}
-
 impl RegistryError {
     /// As metrics call it.
     pub const fn name(&self) -> &'static str {
@@ -92,17 +84,5 @@ impl RegistryError {
             | Self::KeyMissing(_) => "unavailable",
             Self::Unreadable(_) => "wrong_answer",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_answer_that_breaks_the_driver_is_one_that_cannot_be_read() {
-        let broken = async { if true { panic!("capacity overflow") } else { Ok(()) } };
-        assert!(matches!(survive(broken).await, Err(RegistryError::Unreadable(_))));
-        assert!(survive(async { Ok(1) }).await.is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! The registry: who linked what. In an embedded SQLite database, or in PostgreSQL for a fleet; what is said to either
 //! is the same. An acknowledged change survives kill −9 and power loss.
 
+mod ask;
 mod batches;
 mod change;
 mod changes;
@@ -17,10 +18,11 @@ mod row;
 mod schema;
 mod tickets;
 
+pub use ask::{PATIENCE, ask};
 pub use batches::{Batch, BatchRow};
 pub use changes::{Changed, Head};
 pub use delegations::{Pending, Wanted};
-pub use error::{OpenError, RegistryError, survive};
+pub use error::{OpenError, RegistryError};
 pub use open::Location;
 pub use purge::{Purged, Scope};
 pub use record::{Entry, RecordError};
@@ -71,10 +73,6 @@ pub struct Found {
 impl Registry {
     /// Whose account it is that may have these names; `None` if it is not linked.
     pub async fn find(&self, names: &[Pseudonym]) -> Result<Option<Found>, RegistryError> {
-        survive(self.look_up(names)).await
-    }
-
-    async fn look_up(&self, names: &[Pseudonym]) -> Result<Option<Found>, RegistryError> {
         let columns = "SELECT key, key_id, subject FROM link";
         let Some(row) = row::by_names(columns, names, self.reader()?).await? else {
             // Its name may be one that this process cannot make.
