@@ -3,7 +3,11 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+            fence,
+        },
     },
     time::Duration,
 };
@@ -15,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    lease::{Lease, ROUND},
+    lease::{Hand, Lease, ROUND},
     local::Local,
 };
 use crate::{
@@ -42,6 +46,8 @@ pub(super) struct Standing {
     answered: Notify,
     /// Held while what was in hand becomes this process's own: of many budgets, one after the other.
     leaving: Mutex<()>,
+    /// How often that was begun, and how often it was done: an odd number while it goes on.
+    leavings: AtomicU64,
 }
 
 impl Standing {
@@ -53,11 +59,12 @@ impl Standing {
             low: Notify::new(),
             answered: Notify::new(),
             leaving: Mutex::new(()),
+            leavings: AtomicU64::new(0),
         })
     }
 
     pub(super) fn is_leased(&self) -> bool {
-        self.leased.load(Relaxed)
+        self.leased.load(Acquire)
     }
 
     pub(super) fn replicas(&self) -> u32 {
@@ -67,7 +74,7 @@ impl Standing {
     /// There was a round, among so many. Tells whether there was none before.
     pub(super) fn answered(&self, replicas: u32) -> bool {
         self.replicas.store(replicas.max(1), Relaxed);
-        let is_new = !self.leased.swap(true, Relaxed);
+        let is_new = !self.leased.swap(true, Release);
         self.answered.notify_waiters();
         is_new
     }
@@ -78,12 +85,28 @@ impl Standing {
             return;
         }
         let leaving = self.settled();
+        self.leavings.fetch_add(1, Relaxed);
+        // Who finds a hand empty for this finds the number odd, or another.
+        fence(Release);
         for named in budgets {
             named.budget.leave(now);
         }
         self.leased.store(false, Relaxed);
+        self.leavings.fetch_add(1, Release);
         drop(leaving);
         self.answered.notify_waiters();
+    }
+
+    /// So often it was left so far; `None` while somebody is in the midst of it.
+    fn leavings(&self) -> Option<u64> {
+        let leavings = self.leavings.load(Acquire);
+        leavings.is_multiple_of(2).then_some(leavings)
+    }
+
+    /// Nobody has left since.
+    fn is_as_it_was(&self, leavings: Option<u64>) -> bool {
+        fence(Acquire);
+        leavings.is_some_and(|before| self.leavings.load(Relaxed) == before)
     }
 
     /// Waits while somebody is in the midst of leaving, and lets nobody begin.
@@ -106,7 +129,7 @@ pub(super) struct Budget {
     local: ArcSwap<Local>,
     lease: Lease,
     standing: Arc<Standing>,
-    /// Until when the hand was good that was too old, when this replica began to count alone for that.
+    /// Since when the hand was too old, when this replica began to count alone for that.
     alone_since: AtomicU64,
 }
 
@@ -155,14 +178,19 @@ impl Budget {
         spent
     }
 
+    /// Redis may be lost in this very moment: an empty hand is then no empty budget.
     fn take(&self) -> Result<(), Duration> {
+        let leavings = self.standing.leavings();
         if !self.standing.is_leased() {
             return self.local.load().spend();
         }
         if self.take_leased() {
             return Ok(());
         }
-        // Redis may have been lost this moment: an empty hand is then no empty budget.
+        let is_known = !matches!(self.lease.hand(Instant::now()), Hand::Old { .. });
+        if is_known && self.standing.is_as_it_was(leavings) {
+            return Err(self.soon());
+        }
         let settled = self.standing.settled();
         if !self.standing.is_leased() {
             return self.local.load().spend();
@@ -173,7 +201,11 @@ impl Budget {
         if self.is_left_alone(&settled) {
             return self.local.load().spend();
         }
-        Err((Duration::from_secs(1) / self.rate.per_second.get()).max(ROUND))
+        Err(self.soon())
+    }
+
+    fn soon(&self) -> Duration {
+        (Duration::from_secs(1) / self.rate.per_second.get()).max(ROUND)
     }
 
     /// There was no round for so long that what is in hand counts no more: a process that stood still, or a machine with no
@@ -181,11 +213,8 @@ impl Budget {
     /// what has come in since. Nobody is told that a budget is spent of which that is not known.
     fn is_left_alone(&self, _settled: &MutexGuard<'_, ()>) -> bool {
         let now = Instant::now();
-        if self.lease.is_good(now) || self.lease.was_never_granted() {
-            return false;
-        }
-        let until = self.lease.good_until();
-        if self.alone_since.swap(until, Relaxed) != until {
+        let Hand::Old { since } = self.lease.hand(now) else { return false };
+        if self.alone_since.swap(since, Relaxed) != since {
             self.leave(now);
         }
         true
@@ -206,8 +235,8 @@ impl Budget {
     }
 
     pub(super) fn ask(&self, now: Instant) -> Ask {
-        let is_left_alone =
-            self.alone_since.load(Relaxed) == self.lease.good_until() && !self.lease.is_good(now);
+        let alone_since = self.alone_since.load(Relaxed);
+        let is_left_alone = self.lease.hand(now) == Hand::Old { since: alone_since };
         let is_alone = !self.standing.is_leased() || is_left_alone;
         let alone = is_alone.then(|| self.local.load().owes());
         self.lease.ask(now, alone)

@@ -46,7 +46,7 @@ pub(super) struct Lease {
     /// not fit is lost.
     often: Duration,
     born: Instant,
-    /// Until when the hand is good, in microseconds from then.
+    /// Until when the hand is good, in microseconds from then; 0 if it never was.
     good_until: AtomicU64,
     /// Tokens; never negative.
     hand: AtomicI64,
@@ -71,6 +71,20 @@ struct Known {
     answer: Answer,
     /// Less was granted than was needed.
     dry: bool,
+}
+
+/// Whether what is in hand may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hand {
+    /// Nobody has granted anything yet.
+    Never,
+    /// It was granted a short while ago.
+    Good,
+    /// It was granted too long ago.
+    Old {
+        /// For how long it has been too old: since this moment, in microseconds since the lease began.
+        since: u64,
+    },
 }
 
 /// How it went.
@@ -130,18 +144,17 @@ impl Lease {
         if self.is_good(now) { hand } else { 0 }
     }
 
-    /// Until when what is in hand may be used, in microseconds since this began.
-    pub(super) fn good_until(&self) -> u64 {
-        self.good_until.load(Relaxed)
+    /// Whether what is in hand may be used.
+    pub(super) fn hand(&self, now: Instant) -> Hand {
+        match self.good_until.load(Relaxed) {
+            0 => Hand::Never,
+            until if micros(now.duration_since(self.born)) < until => Hand::Good,
+            since => Hand::Old { since },
+        }
     }
 
-    /// Nobody has granted anything yet.
-    pub(super) fn was_never_granted(&self) -> bool {
-        self.good_until() == 0
-    }
-
-    pub(super) fn is_good(&self, now: Instant) -> bool {
-        micros(now.duration_since(self.born)) < self.good_until.load(Relaxed)
+    fn is_good(&self, now: Instant) -> bool {
+        self.hand(now) == Hand::Good
     }
 
     /// Goes on with what another had in hand, of the same budget at another rate.
