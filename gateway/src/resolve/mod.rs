@@ -168,18 +168,43 @@ impl Resolution {
         }
     }
 
-    /// A verdict with what it rests on, and what was missing: here, or before.
+    /// A verdict with what it rests on, and what was missing, here or before. Where it was both ways, it is told for which a
+    /// look-up failed; else that of the claim: a code that may have been let in elsewhere says so, also with stale facts.
     pub fn stamp(&self, verdict: Verdict, missing: Option<Degraded>) -> Finding {
+        let degraded = match self.found {
+            Found::Failed => self.degraded.or(missing),
+            Found::NotAsked | Found::NotLinked | Found::NoRecord | Found::Facts { .. } => {
+                missing.or(self.degraded)
+            }
+        };
         let evidence_as_of = match self.found {
             Found::Facts { as_of, .. } => Some(as_of),
             Found::NotAsked | Found::NotLinked | Found::NoRecord | Found::Failed => None,
         };
-        Finding { verdict, evidence_as_of, degraded: self.degraded.or(missing) }
+        Finding { verdict, evidence_as_of, degraded }
     }
 }
 
 impl From<Found> for Resolution {
     fn from(found: Found) -> Self {
         Self { found, degraded: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::verdict::Inspect;
+
+    #[test]
+    fn of_two_that_were_missing_the_one_is_told_that_the_verdict_hangs_on() {
+        let verdict = Verdict::Inspect(Inspect::LookupFailed);
+        let told = |found, degraded, missing| Resolution { found, degraded }.stamp(verdict, missing).degraded;
+        let (redis, authority) = (Some(Degraded::Redis), Some(Degraded::Authority));
+        assert_eq!(told(Found::Failed, authority, redis), authority, "why it is LOOKUP_FAILED");
+        assert_eq!(told(Found::NoRecord, authority, redis), redis, "perhaps let in elsewhere");
+        assert_eq!(told(Found::NoRecord, authority, None), authority);
+        assert_eq!(told(Found::Failed, None, redis), redis);
+        assert_eq!(told(Found::NotLinked, None, None), None);
     }
 }
