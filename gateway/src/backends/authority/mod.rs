@@ -147,7 +147,7 @@ impl Authority {
         };
         let read =
             |answer: wire::LookupResponse| answer.facts.ok_or(wrong("facts are absent")).and_then(facts);
-        match self.look_up("Lookup", cap, self.retries.insist(cap, ask), read).await {
+        match self.look_up(self.within("Lookup", cap, self.retries.insist(cap, ask), read)).await {
             Ok(facts) => Ok(Some(facts)),
             Err(Failure::Status(Code::NotFound)) => Ok(None),
             Err(failure) => Err(failure.into()),
@@ -162,22 +162,16 @@ impl Authority {
             async move { client.batch_lookup(wire::BatchLookupRequest { subjects: names }).await }
         };
         let read = |response: wire::BatchLookupResponse| Ok(each(subjects, response.results));
-        Ok(self.look_up("BatchLookup", cap, self.retries.insist(cap, ask), read).await?)
+        Ok(self.look_up(self.within("BatchLookup", cap, self.retries.insist(cap, ask), read)).await?)
     }
 
     /// Makes a call, if it is worth it.
-    async fn look_up<T, U>(
-        &self,
-        call: &'static str,
-        cap: Duration,
-        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
-        read: impl FnOnce(T) -> Result<U, AuthorityError>,
-    ) -> Result<U, Failure> {
+    async fn look_up<T>(&self, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let Some(turn) = self.circuit.begin() else {
             self.breaker.skipped();
             return Err(Failure::Error(AuthorityError::Unavailable));
         };
-        let answer = self.within(call, cap, answer, read).await;
+        let answer = call.await;
         turn.end(match &answer {
             Err(Failure::Error(AuthorityError::TimedOut)) => End::TimedOut,
             Err(Failure::Status(code)) if !is_about_the_call(*code) => End::Absent,
