@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::{net::TcpListener, runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Handle,
+    sync::Semaphore,
+    task::JoinSet,
+};
 
 use super::{Running, Settings, StartError, onboard::Onboarded, upkeep::keys};
 use crate::{
@@ -38,6 +43,10 @@ use crate::{
     transport::{self, Calls, Fleets, Inspections, Manners, PartnerApi, ReflectionError, ValidatorApi},
 };
 
+/// Connections that the system may keep until they are taken, if it is set so (`net.core.somaxconn`): after a restart everybody
+/// comes at once, and who finds no place there tries again only a second later, then three, then seven.
+const ARRIVING: u32 = 4_096;
+
 /// What several services share.
 pub(super) struct Parts {
     pub(super) keys: Arc<Keyring>,
@@ -66,10 +75,10 @@ impl Settings {
     /// Opens the registry, starts listening, and serves until told to stop.
     pub async fn start(mut self) -> Result<Running, StartError> {
         // Addresses first: where one is taken nothing shall have been made.
-        let listener = listen("listen.address", self.config.listen.address.get()).await?;
+        let listener = listen("listen.address", self.config.listen.address.get())?;
         let address = listener.local_addr().unwrap_or(self.config.listen.address.get());
         let operations = match self.config.operations.address {
-            Some(address) => Some(listen("operations.address", address.get()).await?),
+            Some(address) => Some(listen("operations.address", address.get())?),
             None => None,
         };
         let keys = Arc::new(self.keys()?);
@@ -301,8 +310,15 @@ fn cores() -> usize {
     Handle::current().metrics().num_workers()
 }
 
-async fn listen(key: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { key, address, source })
+fn listen(key: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, StartError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(ARRIVING)
+    };
+    bound().map_err(|source| StartError::Listen { key, address, source })
 }
 
 fn rates(quota: &crate::config::Quota) -> DefaultRates {
