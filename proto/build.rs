@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // A ride code is copied once, from the wire's buffer by reference count, not per field.
         .bytes(".ridegate.validator.v1.CheckRequest")
         .bytes(".ridegate.resolver.v1.ResolveRequest")
+        .codec_path("crate::ShortMessages")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -21,9 +21,10 @@ mod serve;
 mod signal;
 mod vectors;
 
-use std::{alloc::System, io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 #[cfg(feature = "sim")]
 use ridegate_gateway::config::{Log, LogLevel};
 use zeroizing_alloc::ZeroAlloc;
@@ -31,7 +32,7 @@ use zeroizing_alloc::ZeroAlloc;
 /// Memory is overwritten when it is freed: what named a rider is gone with the call that needed it, and a dump of the
 /// process, or a page that the system has swapped out, does not hold it (D34).
 #[global_allocator]
-static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
+static MEMORY: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 /// Arguments or a configuration that cannot be used, or a file of a form that is not known (`EX_USAGE` of sysexits.h).
 const EXIT_USAGE: u8 = 64;

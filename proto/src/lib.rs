@@ -2,6 +2,10 @@
 //!
 //! The `.proto` files beside this crate are the contract; everything here is generated from them.
 
+mod codec;
+
+pub use codec::ShortMessages;
+
 macro_rules! version_1 {
     ($package:literal) => {
         /// Version 1.
