@@ -8,6 +8,9 @@ use tracing::{info, warn};
 
 use crate::{EXIT_USAGE, dumps, fail, log, signal::Signals};
 
+/// After so many tasks it is looked for what has come.
+const LOOK_EVERY: u32 = 8;
+
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Configuration; `ridegate.example.toml` explains every key.
@@ -37,14 +40,21 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     match settings.check() {
         Err(error) => fail(EXIT_USAGE, &error),
-        Ok(()) => match serve(settings, &clock, arguments.insecure_dev) {
+        Ok(()) => match on_every_core(serve(settings, &clock, arguments.insecure_dev)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error),
         },
     }
 }
 
-#[tokio::main]
+/// On a thread for every core. Whoever has a signature to check holds one for as long as that takes, so it is looked more often
+/// than usual whether something has come that is cheap.
+fn on_every_core(serving: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(LOOK_EVERY).build()?;
+    runtime.block_on(serving)
+}
+
 async fn serve(mut settings: Settings, clock: &Clock, insecure_dev: bool) -> Result<()> {
     let mut signals = Signals::new()?;
     let tls = settings.has_tls();

@@ -115,7 +115,7 @@ impl Road {
                 let admitted = roster.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
                 stages.passed(Stage::Quota);
 
-                let turn = self.turns.wait(budget.queued()).await.ok_or(Inspect::Overloaded)?;
+                let turn = self.turns.wait().await.ok_or(Inspect::Overloaded)?;
                 stages.passed(Stage::Turn);
 
                 let opened = admitted.open(turn, second, &self.levels)?;

@@ -2,6 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
+use prost::Message;
 use ridegate_proto::{
     partner::v1::LinkResult,
     validator::v1::{
@@ -13,7 +14,9 @@ use tokio::time::timeout;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::frames::{Client, DATA, END_HEADERS, END_STREAM, HEADERS, connect, frame, headers_of, message};
+use crate::frames::{
+    Client, DATA, END_HEADERS, END_STREAM, HEADERS, connect, frame, headers, headers_of, message,
+};
 use crate::house::{GATE, House, identified, link_request, rename, request, said};
 use crate::observed::counted;
 
@@ -126,6 +129,23 @@ async fn until_unused(house: &House, code: Vec<u8>) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the code was never given back");
+}
+
+/// A reader's link that lost a packet: how long its message was on the way is not taken out of the verdict's time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_comes_late_has_all_of_a_verdicts_time() {
+    let budget = Duration::from_secs(1);
+    let config = "[verdict]\nbudget = \"1s\"\nwait = \"10s\"\n[registry]\ntimeout = \"900ms\"\n";
+    let house = House::exactly(config, "lookup_timeout = \"900ms\"").await;
+    house.settle(1, Rider::Healthy).await;
+    let mut client = Client::greet(Box::new(connect(&house).await)).await;
+    client.send(&frame(HEADERS, END_HEADERS, 1, &headers(&[("x-ridegate-identity", GATE)]))).await;
+    tokio::time::sleep(budget * 2).await;
+    let tap = message(&request("late", house.fresh(&house.phone(1))));
+    client.send(&frame(DATA, END_STREAM, 1, &tap)).await;
+    let answer = timeout(Duration::from_secs(30), client.until(DATA)).await.unwrap().unwrap();
+    let answer = CheckResponse::decode(&answer.payload[5..]).unwrap();
+    assert_eq!(said(&answer), "ALLOW HEALTH_OK", "the registry and the authority were asked");
 }
 
 /// The caller's own deadline, kept by the gateway: what it began stops, and nothing is half done. (The usual client has

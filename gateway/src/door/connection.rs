@@ -1,6 +1,16 @@
 //! One connection, from the TCP socket to its end.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    time::Duration,
+};
 
 use http_body_util::BodyExt;
 use hyper::{server::conn::http2, service::service_fn};
@@ -9,14 +19,13 @@ use rand::RngExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, join, split},
     net::TcpStream,
-    sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Arrived, Handler, Limits, Peer, Refusal,
+    Handler, Limits, Peer, Refusal,
     places::{Arrival, Places, Source},
     tls::{Credentials, Tls},
 };
@@ -126,14 +135,12 @@ impl<H: Handler> Reception<H> {
     ) {
         let is_stranger = matches!(caller, Caller::Nobody | Caller::Unknown);
         let idle = if is_stranger { self.limits.idle.min(STRANGER_IDLE) } else { self.limits.idle };
-        let peer = Peer { caller, leaving: CancellationToken::new() };
-        let leaving = peer.leaving.clone();
-        let (business, running) = watch::channel(0_usize);
+        let leaving = CancellationToken::new();
+        let peer = Peer { caller, leaving: leaving.clone(), arrived: Instant::now() };
+        let running = Arc::new(Running::new());
         let service = service_fn(|mut request: http::Request<_>| {
-            let turn = self.handler.is_business(&request).then(|| Turn::new(&business));
-            request.extensions_mut().insert(peer.clone());
-            // Before anybody has begun with it.
-            request.extensions_mut().insert(Arrived(Instant::now()));
+            let turn = self.handler.is_business(&request).then(|| Turn::new(&running));
+            request.extensions_mut().insert(Peer { arrived: Instant::now(), ..peer.clone() });
             let handler = self.handler.clone();
             async move {
                 let answer = handler.answer(request).await;
@@ -160,14 +167,14 @@ impl<H: Handler> Reception<H> {
             () = disowned => return self.metrics.left("disowned"),
             () = self.closing.cancelled() => ("closing", drain, LEAVE_TAKING),
             () = sleep(by_chance(self.limits.age)) => ("age", call, call / 2),
-            () = nothing_runs(running.clone(), idle) => ("idle", call, call / 2),
+            () = nothing_runs(&running, idle) => ("idle", call, call / 2),
         };
         leaving.cancel();
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ended = connection => self.metrics.left(cause),
             // Nothing runs, and the other side does not even answer that it may go.
-            () = nothing_runs(running, quiet) => self.metrics.left(cause),
+            () = nothing_runs(&running, quiet) => self.metrics.left(cause),
             () = sleep(time_to_leave) => self.metrics.left("cut"),
             () = self.closed_for(drain) => self.metrics.left("cut"),
         }
@@ -206,29 +213,54 @@ async fn read_preface(io: &mut (impl AsyncRead + Unpin)) -> Result<(), Refusal> 
     if said == *PREFACE { Ok(()) } else { Err(Refusal::NotHttp2) }
 }
 
-/// Ends when nothing has run for so long.
-async fn nothing_runs(mut running: watch::Receiver<usize>, span: Duration) {
-    while running.wait_for(|count| *count == 0).await.is_ok() {
-        tokio::select! {
-            () = sleep(span) => return,
-            _changed = running.changed() => {}
+/// Ends when nothing has run for so long from now on. It looks now and then: to be told would cost every request.
+async fn nothing_runs(running: &Running, span: Duration) {
+    let from = Instant::now();
+    loop {
+        let idle_since = running.idle_since().map(|since| since.max(from));
+        let ends = idle_since.unwrap_or_else(Instant::now) + span;
+        if idle_since.is_some() && ends <= Instant::now() {
+            return;
         }
+        sleep_until(ends).await;
+    }
+}
+
+/// What runs on a connection.
+struct Running {
+    began: Instant,
+    count: AtomicUsize,
+    /// When the last one ended, in microseconds from the beginning.
+    ended: AtomicU64,
+}
+
+impl Running {
+    fn new() -> Self {
+        Self { began: Instant::now(), count: AtomicUsize::new(0), ended: AtomicU64::new(0) }
+    }
+
+    /// Since when nothing runs; `None` if something does.
+    fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.count.load(Acquire) == 0;
+        is_idle.then(|| self.began + Duration::from_micros(self.ended.load(Relaxed)))
     }
 }
 
 /// Counts one request as running.
-struct Turn(watch::Sender<usize>);
+struct Turn(Arc<Running>);
 
 impl Turn {
-    fn new(running: &watch::Sender<usize>) -> Self {
-        running.send_modify(|count| *count += 1);
-        Self(running.clone())
+    fn new(running: &Arc<Running>) -> Self {
+        running.count.fetch_add(1, Relaxed);
+        Self(Arc::clone(running))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        let ended = u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.0.ended.store(ended, Relaxed);
+        self.0.count.fetch_sub(1, Release);
     }
 }
 
@@ -247,13 +279,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_puts_the_end_of_an_idle_connection_off() {
-        let (business, running) = watch::channel(0);
-        let began = tokio::time::Instant::now();
-        let idle = tokio::spawn(nothing_runs(running, Duration::from_secs(10)));
+        let running = Arc::new(Running::new());
+        sleep(Duration::from_mins(1)).await;
+        let began = Instant::now();
+        let idle = tokio::spawn({
+            let running = Arc::clone(&running);
+            async move { nothing_runs(&running, Duration::from_secs(10)).await }
+        });
         sleep(Duration::from_secs(6)).await;
-        drop(Turn::new(&business));
+        drop(Turn::new(&running));
         sleep(Duration::from_secs(6)).await;
-        let turn = Turn::new(&business);
+        let turn = Turn::new(&running);
         sleep(Duration::from_mins(1)).await;
         assert!(!idle.is_finished());
         drop(turn);

@@ -96,18 +96,16 @@ impl Refusal {
     }
 }
 
-/// What every request carries of the connection it came by.
+/// What every request carries of how it came.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// Who calls.
     pub caller: Caller,
     /// Cancelled when the connection is asked to leave: whatever goes on without end should come to one.
     pub leaving: CancellationToken,
+    /// When the request had come, before anybody had begun with it.
+    pub arrived: Instant,
 }
-
-/// When a request had come: with every request.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrived(pub Instant);
 
 /// Answers requests.
 pub trait Handler: Clone + Send + Sync + 'static {

@@ -13,18 +13,19 @@ use std::{
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use ridegate_proto::validator::v1::validator_service_server::ValidatorServiceServer;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::Service;
 
 use super::{
-    SERVICES, deadline,
+    SERVICES, VALIDATOR_SERVICE, ValidatorApi, deadline,
     identity::{self, Who},
     status,
 };
 use crate::{
     budget::Budget,
-    door::{Arrived, Handler},
+    door::{Handler, Peer},
     metrics::Metrics,
 };
 
@@ -39,7 +40,9 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// Answers every call.
 #[derive(Debug, Clone)]
 pub struct Calls {
-    routes: Routes,
+    validators: ValidatorServiceServer<ValidatorApi>,
+    /// Those that are not asked for every tap: finding them costs as much as a signature's tenth.
+    others: Routes,
     longest: Duration,
     metrics: Arc<Metrics>,
 }
@@ -53,27 +56,44 @@ struct Timing {
     deadline: Instant,
 }
 
-/// The budget of a verdict: this long, or what the caller's deadline leaves.
+/// The budget of a verdict whose message is there now: this long, or what the caller's deadline leaves. Until then its caller
+/// was waited for, which is not the gateway's time; what the call had waited for a core before it was begun is.
 pub(super) fn budget<T>(request: &tonic::Request<T>, longest: Duration, reply_margin: Duration) -> Budget {
+    let now = Instant::now();
     let Some(Timing { arrived, begun, deadline }) = request.extensions().get().copied() else {
-        return Budget::new(Instant::now(), longest);
+        return Budget::new(now, longest);
     };
-    let budget = Budget::new(arrived, longest).queued_until(begun);
+    let budget = Budget::new(arrived + now.duration_since(begun), longest);
     deadline.checked_sub(reply_margin).map_or(budget, |deadline| budget.not_after(deadline))
 }
 
 impl Calls {
-    pub(super) fn new(routes: Routes, longest: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { routes: routes.prepare(), longest, metrics }
+    pub(super) fn new(
+        validators: ValidatorServiceServer<ValidatorApi>,
+        others: Routes,
+        longest: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { validators, others: others.prepare(), longest, metrics }
+    }
+
+    async fn call<B>(&self, service: &str, request: Request<B>) -> Result<Response<Body>, Infallible>
+    where
+        B: http_body::Body<Data = hyper::body::Bytes, Error = hyper::Error> + Send + 'static,
+    {
+        match service {
+            VALIDATOR_SERVICE => self.validators.clone().call(request).await,
+            _ => self.others.clone().call(request).await,
+        }
     }
 
     /// A message that cannot be decoded is the caller's fault; tonic on its own calls it INTERNAL. A call whose time
     /// is over is dropped, and with it what it began.
-    async fn answer_in_time<B>(&self, request: Request<B>, deadline: Instant) -> Response<Body>
+    async fn answer_in_time<B>(&self, service: &str, request: Request<B>, deadline: Instant) -> Response<Body>
     where
         B: http_body::Body<Data = hyper::body::Bytes, Error = hyper::Error> + Send + 'static,
     {
-        match timeout_at(deadline, self.routes.clone().call(request)).await {
+        match timeout_at(deadline, self.call(service, request)).await {
             Ok(Ok(response)) => match response.extensions().get::<Status>().and_then(status::undecodable) {
                 Some(status) => status.into_http(),
                 None => response,
@@ -89,7 +109,7 @@ impl Handler for Calls {
 
     async fn answer(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let begun = Instant::now();
-        let arrived = request.extensions().get::<Arrived>().map_or(begun, |arrived| arrived.0);
+        let arrived = request.extensions().get::<Peer>().map_or(begun, |peer| peer.arrived);
         let given = deadline::timeout(request.headers()).unwrap_or(Duration::MAX);
         let called = Called::by(request.uri().path());
         let longest = if LONG.contains(&called.method) { LONGEST } else { self.longest };
@@ -107,7 +127,7 @@ impl Handler for Calls {
                     broken_off.store(true, Relaxed);
                     error
                 };
-                self.answer_in_time(request.map(|body| body.map_err(note)), deadline).await
+                self.answer_in_time(service, request.map(|body| body.map_err(note)), deadline).await
             }
             Err(status) => status.into_http(),
         };

@@ -95,9 +95,9 @@ pub async fn calls(
     let reporter = self::health::reporter(state).await;
     let health_service = HealthService::from_health_reporter(reporter.clone());
     tokio::spawn(self::health::follow(reporter, health.follow(), state));
-    let mut routes = Routes::builder();
-    routes
-        .add_service(ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_TAP))
+    let validators = ValidatorServiceServer::new(validators).max_decoding_message_size(MAX_TAP);
+    let mut others = Routes::builder();
+    others
         .add_service(PartnerServiceServer::new(partners).max_decoding_message_size(MAX_MESSAGE))
         .add_service(TicketServiceServer::new(tickets).max_decoding_message_size(MAX_TAP))
         .add_service(HealthServer::new(health_service).max_decoding_message_size(MAX_MESSAGE));
@@ -109,9 +109,9 @@ pub async fn calls(
             // Those that answer here; the files also hold what others serve.
             SERVICES.iter().fold(files, |files, (service, ..)| files.with_service_name(*service))
         };
-        routes.add_service(files().build_v1()?).add_service(files().build_v1alpha()?);
+        others.add_service(files().build_v1()?).add_service(files().build_v1alpha()?);
     }
-    Ok(Calls::new(routes.routes(), manners.longest_call, Arc::clone(metrics)))
+    Ok(Calls::new(validators, others.routes(), manners.longest_call, Arc::clone(metrics)))
 }
 
 #[cfg(test)]

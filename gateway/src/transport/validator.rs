@@ -157,7 +157,6 @@ impl ValidatorApi {
                         Ok(tap) => {
                             let (api, answers) = (self.clone(), answers.clone());
                             deciding.spawn(async move {
-                                let budget = budget.queued_until(Instant::now());
                                 let answer = api.road.decide(&tap, budget).await;
                                 let _gone = answers.send(Ok(api.reply(&tap, &answer))).await;
                             });

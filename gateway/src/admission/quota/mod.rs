@@ -86,7 +86,12 @@ pub struct Admitted<'a>(Recognised<'a>);
 
 impl Admitted<'_> {
     /// Checks everything about the code at `now` that can be checked here, when it is its `turn`.
-    pub fn open(self, _turn: Turn, now: UnixSeconds, memory: &dyn IssuerMemory) -> Result<Opened, CodeError> {
+    pub fn open(
+        self,
+        _turn: Turn<'_>,
+        now: UnixSeconds,
+        memory: &dyn IssuerMemory,
+    ) -> Result<Opened, CodeError> {
         self.0.open(now, memory)
     }
 }
