@@ -73,6 +73,11 @@ impl Stand {
         stand
     }
 
+    /// From now on gateways are configured so too.
+    pub fn configured(&mut self, more: &str) {
+        self.more.push_str(more);
+    }
+
     /// How a gate with a certificate finds a gateway.
     pub fn caller(&self, address: &str) -> Endpoint {
         let pki = self.pki.as_ref().expect("a certificate authority");
