@@ -233,6 +233,13 @@ GUARDS = [
         "test(/^admission::turns::/)",
     ),
     Guard(
+        "handshakes-let-others-go-first",
+        "gateway/src/door/places.rs",
+        "            step_back().await;\n            let step",
+        "            let step",
+        "test(whoever_is_in_goes_first)",
+    ),
+    Guard(
         "who-stood-still-counts-alone",
         "gateway/src/admission/quota/budget.rs",
         "        if self.is_left_alone(&settled) {",

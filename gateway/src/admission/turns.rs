@@ -135,7 +135,7 @@ impl Drop for Place<'_> {
 }
 
 /// To the end of the queue, once. Not tokio's own `yield_now`, which is to the end of much more than that.
-async fn step_back() {
+pub(crate) async fn step_back() {
     let mut stepped = false;
     poll_fn(|context| {
         if std::mem::replace(&mut stepped, true) {

@@ -5,22 +5,25 @@ use std::{
     collections::HashMap,
     future::poll_fn,
     hash::Hash,
+    mem,
     net::{IpAddr, Ipv6Addr},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::ready,
+    task::Poll,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::PollSemaphore;
 
 use super::{Limits, Refusal};
-use crate::admission::identity::{Caller, Identity};
+use crate::admission::{
+    identity::{Caller, Identity},
+    turns::step_back,
+};
 
 #[derive(Debug)]
 pub(super) struct Places {
     handshakes: Arc<Semaphore>,
-    hands: Arc<Semaphore>,
+    hands: Semaphore,
     arriving: Shares<Source>,
     all: Arc<Semaphore>,
     callers: Shares<Identity>,
@@ -55,7 +58,7 @@ impl Places {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             handshakes: Arc::new(Semaphore::new(limits.handshakes)),
-            hands: Arc::new(Semaphore::new((limits.cores / 2).max(1))),
+            hands: Semaphore::new((limits.cores / 2).max(1)),
             arriving: Shares::new(limits.handshakes_per_address),
             all: Arc::new(Semaphore::new(limits.connections)),
             callers: Shares::new(limits.per_caller),
@@ -70,16 +73,21 @@ impl Places {
     }
 
     /// Greets as others are greeted, and never on more than half of the cores at once: a handshake costs as much as five
-    /// verdicts, and after a restart everybody comes at the same time. Those who are in already shall not wait for that.
+    /// verdicts, and after a restart everybody comes at the same time. Those who are in already shall not wait for that: each
+    /// step of a handshake lets everything go first that is waiting for a core.
     pub(super) async fn gently<G: Future>(&self, greeting: G) -> G::Output {
-        let mut hands = PollSemaphore::new(Arc::clone(&self.hands));
         let mut greeting = pin!(greeting);
-        poll_fn(|context| {
-            // Given back when this returns, also where it is the caller who is waited for.
-            let _hand = ready!(hands.poll_acquire(context));
-            greeting.as_mut().poll(context)
-        })
-        .await
+        loop {
+            let hand = self.hands.acquire().await;
+            step_back().await;
+            let step = poll_fn(|context| Poll::Ready(greeting.as_mut().poll(context))).await;
+            // Also where it is the caller who is waited for.
+            drop(hand);
+            match step {
+                Poll::Ready(greeted) => return greeted,
+                Poll::Pending => woken().await,
+            }
+        }
     }
 
     /// A place to arrive at; `None` if as many as may are arriving from there already.
@@ -105,6 +113,12 @@ impl Places {
         };
         Ok(Seat { _permit: permit, _share: share })
     }
+}
+
+/// Sleeps until it is woken for whatever was polled before.
+async fn woken() {
+    let mut slept = false;
+    poll_fn(|_| if mem::replace(&mut slept, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 impl From<IpAddr> for Source {
@@ -175,6 +189,49 @@ mod tests {
         assert!(shares.take("a").is_some(), "given back");
         drop(second);
         assert!(lock(&shares.keys).is_empty());
+    }
+
+    /// Also the other way round: who goes on at once, having a hand, is not let go first.
+    #[tokio::test]
+    async fn whoever_is_in_goes_first_between_any_two_steps_of_greeting() {
+        const STEPS: usize = 3;
+        let places = Arc::new(Places {
+            handshakes: Arc::new(Semaphore::new(100)),
+            hands: Semaphore::new(1),
+            arriving: Shares::new(100),
+            all: Arc::new(Semaphore::new(100)),
+            callers: Shares::new(100),
+            anonymous: Arc::new(Semaphore::new(100)),
+            strangers: Shares::new(100),
+        });
+        let (seen, mut coming) = (Arc::new(Mutex::new(String::new())), tokio::task::JoinSet::new());
+        for _ in 0..20 {
+            let (places, seen) = (Arc::clone(&places), Arc::clone(&seen));
+            coming.spawn(async move {
+                let mut steps = 0;
+                let greeting = poll_fn(|context| {
+                    seen.lock().unwrap().push('g');
+                    steps += 1;
+                    context.waker().wake_by_ref();
+                    if steps == STEPS { Poll::Ready(()) } else { Poll::Pending }
+                });
+                places.gently(greeting).await;
+            });
+        }
+        let inside = tokio::spawn({
+            let seen = Arc::clone(&seen);
+            async move {
+                loop {
+                    seen.lock().unwrap().push('.');
+                    step_back().await;
+                }
+            }
+        });
+        while coming.join_next().await.is_some() {}
+        inside.abort();
+        let seen = seen.lock().unwrap().clone();
+        assert_eq!(seen.matches('g').count(), 20 * STEPS);
+        assert!(!seen.contains("gg"), "{seen}");
     }
 
     #[test]

@@ -231,9 +231,8 @@ impl Class {
     /// in who should not be, nobody told what nobody knows.
     pub fn is_honest(self, told: &Result<Told, Code>) -> bool {
         match (self, told) {
-            // Nothing was acknowledged, so it may be repeated. (Who waits for a database that says nothing at all waits for
-            // `limits.call`.)
-            (Self::Linking, Err(code)) => matches!(code, Code::Unavailable | Code::DeadlineExceeded),
+            // Nothing was acknowledged, so it may be repeated.
+            (Self::Linking, Err(code)) => *code == Code::Unavailable,
             (_, Err(_)) => false,
             (Self::Forged | Self::Expired | Self::Replay | Self::Linking, Ok(told)) => {
                 told.said == self.well() && told.cause.is_none()
