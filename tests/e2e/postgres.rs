@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ridegate_sim::pki::Files;
 use tempfile::TempDir;
 
 /// Who owns every database; may do everything.
@@ -94,6 +95,22 @@ impl Postgres {
     /// Everything that a database holds, as SQL in plain text: for searching.
     pub fn dump(&self, database: &str) -> String {
         self.client("pg_dump", &["--inserts"], database, None)
+    }
+
+    /// From now on it also takes connections with TLS, and shows this certificate.
+    pub fn secure(&self, shown: &Files) {
+        let data = self.folder.path().join("data");
+        let owner = fs::metadata(&data).unwrap();
+        for (from, to) in [(&shown.certificate, "server.crt"), (&shown.key, "server.key")] {
+            let to = data.join(to);
+            fs::copy(from, &to).unwrap();
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+            chown(&to, Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let is_on = || self.sql("postgres", "SHOW ssl").trim() == "on";
+        assert!(comes_true(is_on), "PostgreSQL does not take this certificate");
     }
 
     /// Where everything of it lies.

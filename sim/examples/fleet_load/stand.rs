@@ -39,6 +39,8 @@ pub struct Stand {
     /// The core that gateways have to themselves.
     core: Option<usize>,
     more: String,
+    /// Budget and waits are those that ship, and not so wide that nothing is ever too late or too much.
+    hurries: bool,
 }
 
 impl Stand {
@@ -56,6 +58,7 @@ impl Stand {
             pki: None,
             core: arguments.core,
             more: arguments.more.clone(),
+            hurries: false,
         };
         if stand.registry.is_some() {
             let config = stand.configure(None);
@@ -71,6 +74,10 @@ impl Stand {
             }
         }
         stand
+    }
+
+    pub fn hurry(&mut self, hurries: bool) {
+        self.hurries = hurries;
     }
 
     /// From now on gateways are configured so too.
@@ -116,11 +123,7 @@ impl Stand {
              [quota]\ncodes_per_second = 1000000\ncodes_burst = 1000000\ncalls_per_second = 1000000\ncalls_burst = 1000000\n\
              [partners]\nprofiles = \"profiles\"\nmot_trust = \"mot-trust.toml\"\n{}{}",
             self.authority.endpoint(),
-            if self.more.contains("[verdict]") {
-                ""
-            } else {
-                "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n"
-            },
+            if self.hurries { "" } else { "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n" },
             redis.unwrap_or_default(),
             self.more,
         );

@@ -257,7 +257,7 @@ pub const CELLS: &[Cell] = &[
     },
     whole("registry_reset", Registry, "reset", Wire("reset")),
     whole("registry_half_closed", Registry, "half closed", Wire("half-close")),
-    partly("registry_corrupt", Registry, "wrong answers: one byte in 500", Wire("corrupt=500")),
+    secure(partly("registry_corrupt", Registry, "corrupt: one byte in 500, with TLS", Wire("corrupt=500"))),
     in_slice(whole("registry_dies", Registry, "killed and started again", ServerDies)),
     partly("registry_backends_die", Registry, "its processes are terminated", SqlOften(TERMINATE)),
     whole(

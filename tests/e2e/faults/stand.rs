@@ -93,6 +93,9 @@ impl Stand {
             Upstream::Registry => Some(database(folder.path()).await),
             _ => None,
         };
+        if let (Some((server, _)), Some((_, shown))) = (&postgres, &pki) {
+            block_in_place(|| server.secure(shown));
+        }
         let mut wires = HashMap::new();
         let ends = [
             (Upstream::Authority, Some(authority.endpoint())),
@@ -117,8 +120,11 @@ impl Stand {
         trust.write(folder.path()).unwrap();
         let store = redis.section(wires.get(&Upstream::Redis));
         let registry = postgres.as_ref().map_or_else(String::new, |(_, name)| {
+            let trusted = folder.path().join("pki/ca.pem").display().to_string();
+            let tls = format!("?sslmode=verify-full&sslrootcert={trusted}");
+            let tls = if cell.secure { &tls } else { "" };
             format!(
-                "url = \"postgres://gate@{}/{name}\"\npassword_file = \"postgres.password\"\n",
+                "url = \"postgres://gate@{}/{name}{tls}\"\npassword_file = \"postgres.password\"\n",
                 at(Upstream::Registry)
             )
         });

@@ -24,9 +24,8 @@ pub async fn ask<T>(
 ) -> Result<T, RegistryError> {
     let began = Instant::now();
     let answer = timeout(patience, AssertUnwindSafe(work).catch_unwind()).await;
-    let answer = answer.map_or(Err(RegistryError::TimedOut), |survived| {
-        survived.unwrap_or(Err(RegistryError::Unreadable("the database's answer broke its driver")))
-    });
+    let answer = answer
+        .map_or(Err(RegistryError::TimedOut), |survived| survived.unwrap_or(Err(RegistryError::Garbled)));
     asked.asked(question, answer.as_ref().err().map_or("ok", RegistryError::name), began);
     answer
 }
@@ -44,7 +43,7 @@ mod tests {
         let asked = metrics.upstream("registry");
         let broken = async { if true { panic!("capacity overflow") } else { Ok(()) } };
         let broken = ask(&asked, "broken", PATIENCE, broken).await;
-        assert!(matches!(broken, Err(RegistryError::Unreadable(_))));
+        assert!(matches!(broken, Err(RegistryError::Garbled)));
         let began = Instant::now();
         let silent = ask(&asked, "silent", PATIENCE, pending::<Result<(), _>>()).await;
         assert!(matches!(silent, Err(RegistryError::TimedOut)));

@@ -66,6 +66,9 @@ pub enum RegistryError {
     /// It is written under a key that this process does not have.
     #[error("the registry is written under key {0}, which is not in the key file")]
     KeyMissing(i64),
+    /// An answer that its driver did not survive.
+    #[error("the registry's answer broke its driver")]
+    Garbled,
     /// A row that the gateway did not write, or wrote under another key.
     #[error("the registry holds a row that cannot be read: {0}")]
     Unreadable(&'static str),
@@ -82,7 +85,7 @@ impl RegistryError {
             | Self::NotUsable(_)
             | Self::Contended
             | Self::KeyMissing(_) => "unavailable",
-            Self::Unreadable(_) => "wrong_answer",
+            Self::Garbled | Self::Unreadable(_) => "wrong_answer",
         }
     }
 }
