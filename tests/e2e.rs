@@ -100,6 +100,7 @@ mod redis_lines;
 mod redis_settings;
 #[path = "e2e/registry.rs"]
 mod registry;
+#[path = "e2e/registry_tls.rs"]
 mod registry_tls;
 #[path = "e2e/replicas.rs"]
 mod replicas;

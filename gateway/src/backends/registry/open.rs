@@ -1,7 +1,7 @@
 //! Opening a registry: which database, its schema, and whether it is ours.
 
 use std::{
-    fmt,
+    fmt::{self, Write},
     fs::File,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -58,7 +58,7 @@ impl Location {
         if user.contains(':') || after.contains("password=") {
             return Err("must not hold a password: name a password_file, or set PGPASSWORD");
         }
-        let mut options: PgConnectOptions = url.parse().map_err(|_| form)?;
+        let options: PgConnectOptions = url.parse().map_err(|_| form)?;
         let host = options.get_host();
         let is_local = options.get_socket().is_some()
             || host.starts_with('/')
@@ -68,11 +68,12 @@ impl Location {
         if !is_local && !is_secure && !insecure_dev {
             return Err("must say sslmode=verify-full where the server is not on this machine");
         }
+        // As it was written, and not as sqlx writes it, which loses the file that `sslrootcert` names.
+        let mut url = url.parse::<AnyConnectOptions>().map_err(|_| form)?.database_url;
         if let Some(password) = password {
-            options = options.password(password);
+            url.set_password(Some(&quoted(password))).map_err(|()| form)?;
         }
-        let url = options.to_url_lossy().as_str().into();
-        Ok(Self::Server { url, connections, patient: false })
+        Ok(Self::Server { url: url.as_str().into(), connections, patient: false })
     }
 
     /// For an operator's work.
@@ -137,6 +138,14 @@ impl Location {
             Self::Server { patient: true, .. } => "SET synchronous_commit = on",
         }
     }
+}
+
+/// As a part of a URL may be: whatever it holds stands for itself.
+fn quoted(password: &str) -> String {
+    password.bytes().fold(String::new(), |mut quoted, byte| {
+        let _never_fails = write!(quoted, "%{byte:02X}");
+        quoted
+    })
 }
 
 /// The server's address may hold a password.
