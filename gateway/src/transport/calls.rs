@@ -41,7 +41,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone)]
 pub struct Calls {
     validators: ValidatorServiceServer<ValidatorApi>,
-    /// Those that are not asked for every tap: finding them costs as much as a signature's tenth.
+    /// The other services, behind a router. A tap has no time to be routed.
     others: Routes,
     longest: Duration,
     metrics: Arc<Metrics>,
