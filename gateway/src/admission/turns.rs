@@ -19,7 +19,8 @@ use tokio::time::Instant;
 const LASTING: Duration = Duration::from_millis(100);
 /// Of how long a rush is waited out, a queue that lasts may be this part.
 const SHORT: u32 = 40;
-/// Signatures get this part of the time at the least, however many have to be told that it is too much.
+/// Signatures may wait that take this part of what stepping back took last, however many have to be told that it is too
+/// much: else telling them would be all that is done.
 const SHARE: u32 = 4;
 /// So few waiting for each core are no queue, however long it takes: then it is the machine that is slow.
 const FEW: usize = 4;
