@@ -178,7 +178,10 @@ impl Ticketing {
         let (tell, mut told) = oneshot::channel();
         tokio::spawn(async move {
             let held = ask(&asked, "hold", PATIENCE, registry.hold(&person, &sale, now, until)).await;
-            if let Err(Ok(true)) = tell.send(held) {
+            // Who was not answered in time may hold it all the same.
+            let is_unknown = matches!(held, Err(RegistryError::TimedOut));
+            let is_unheard = matches!(tell.send(held), Err(Ok(true)));
+            if is_unknown || is_unheard {
                 // If this fails too the hold ends by itself.
                 let _ends = ask(&asked, "release", PATIENCE, registry.release(&sale)).await;
             }
