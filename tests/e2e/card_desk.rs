@@ -40,6 +40,8 @@ pub enum Mishap {
     Cut,
     /// The registry is away.
     Unavailable,
+    /// The same, after the client has learned by asking how far the batch is.
+    LaterUnavailable,
     /// Nothing more, until `go_on`.
     Hold,
     /// The call is refused for good.
@@ -68,6 +70,8 @@ struct Desk {
     book: Arc<Mutex<Book>>,
     calls: Arc<AtomicUsize>,
     received: Arc<AtomicUsize>,
+    /// How often somebody asked how far a batch is.
+    asked: watch::Sender<usize>,
     held: watch::Sender<bool>,
     /// Counts up at every cut.
     cuts: watch::Sender<usize>,
@@ -109,6 +113,7 @@ impl Gateway {
             book: Arc::new(Mutex::new(book)),
             calls: Arc::default(),
             received: Arc::default(),
+            asked: watch::Sender::new(0),
             held: watch::Sender::new(false),
             cuts: watch::Sender::new(0),
             open: watch::Sender::new(true),
@@ -220,6 +225,13 @@ impl Desk {
 
     async fn suffer(&self, mishap: Mishap) -> Result<(), Status> {
         match mishap {
+            Mishap::LaterUnavailable => {
+                let mut asked = self.asked.subscribe();
+                let now = *asked.borrow();
+                // Who asks for the second time has had its first answer.
+                asked.wait_for(|asked| *asked >= now + 2).await.unwrap();
+                return Err(Status::unavailable("the registry is away"));
+            }
             Mishap::Unavailable => return Err(Status::unavailable("the registry is away")),
             Mishap::Refuse => return Err(Status::permission_denied("no cards of yours")),
             Mishap::Hold => {
@@ -293,6 +305,7 @@ impl PartnerService for Desk {
         request: Request<GetBatchRequest>,
     ) -> Result<Response<GetBatchResponse>, Status> {
         admit(&request)?;
+        self.asked.send_modify(|asked| *asked += 1);
         let GetBatchRequest { batch_id, from_row } = request.into_inner();
         let progress = self.progress(&batch_id).ok_or_else(|| Status::not_found("no such batch"))?;
         let book = self.book.lock().unwrap();

@@ -71,21 +71,26 @@ impl Batch {
         progress: &Progress,
         signals: &mut Signals,
     ) -> Result<Ended, Stop> {
-        let (mut failures, mut first) = (0, None);
+        let (mut failures, mut first, mut earlier) = (0, None, 0);
         loop {
-            let before = progress.done();
-            let broken = tokio::select! {
-                ended = self.attempt(cards, progress, &mut first) => match ended {
-                    Ok(done) => {
-                        let now = done.rows_done.saturating_sub(first.unwrap_or_default());
-                        return Ok(Ended::Done(done, now));
-                    }
-                    Err(Break::Stop(stop)) => return Err(stop),
-                    Err(Break::Status(status)) => status,
-                },
+            let mut began = None;
+            let ended = tokio::select! {
+                ended = self.attempt(cards, progress, &mut began) => ended,
                 () = signals.next() => return Ok(Ended::Stopped),
             };
-            failures = if progress.done() > before { 1 } else { failures + 1 };
+            first = first.or(began);
+            let broken = match ended {
+                Ok(done) => {
+                    let now = done.rows_done.saturating_sub(first.unwrap_or_default());
+                    return Ok(Ended::Done(done, now));
+                }
+                Err(Break::Stop(stop)) => return Err(stop),
+                Err(Break::Status(status)) => status,
+            };
+            // What an attempt carried out last may only be told to the next one.
+            let carried_out = began.is_some_and(|began| began > earlier || progress.done() > began);
+            failures = if carried_out { 1 } else { failures + 1 };
+            earlier = began.unwrap_or(earlier);
             let wait = self.next_try(&broken, failures, first.is_some())?;
             let why = refusal::shown(&broken).replace("\n  ", "; ");
             progress.say(&format!("{why}\ntrying again in {wait:?} ({failures} of {})", self.retries));
@@ -110,16 +115,16 @@ impl Batch {
         Ok(wait.max(told.min(LONGEST_WAIT * 6)))
     }
 
-    /// One attempt: asks where to go on from, and sends from there. Sets `first` to what was done before the first.
+    /// One attempt: asks where to go on from, and sends from there. Sets `began` to that row.
     async fn attempt(
         &self,
         cards: &Cards,
         progress: &Progress,
-        first: &mut Option<u64>,
+        began: &mut Option<u64>,
     ) -> Result<BatchProgress, Break> {
         let before = self.progress(cards).await?;
         let (done, all) = (before.rows_done, cards.rows);
-        first.get_or_insert(done);
+        *began = Some(done);
         progress.go_on(done);
         if done == all {
             return Ok(before);
