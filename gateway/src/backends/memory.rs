@@ -162,11 +162,15 @@ impl ClaimTable {
 }
 
 impl Shard {
-    /// Drops what is over, each time the shard has doubled: a constant share of every insertion.
+    /// Drops what is over, each time the shard has doubled: a constant share of every insertion. The others move into a
+    /// table of their size: in the old one what was dropped would leave marks behind, and the table would double for them.
     fn sweep(&mut self, now: Timestamp) {
         if self.claims.len() >= self.sweep_at {
-            self.claims.retain(|_, claim| !claim.is_over(now));
-            self.sweep_at = SWEEP_FROM.max(self.claims.len() * 2);
+            let live = self.claims.values().filter(|claim| !claim.is_over(now)).count();
+            self.sweep_at = SWEEP_FROM.max(live * 2);
+            let mut kept = HashMap::with_capacity_and_hasher(self.sweep_at, self.claims.hasher().clone());
+            kept.extend(self.claims.drain().filter(|(_, claim)| !claim.is_over(now)));
+            self.claims = kept;
         }
     }
 }
@@ -218,6 +222,24 @@ mod tests {
         assert_eq!(take(2, 90, 180), Ruling::Replayed);
         assert_eq!(take(2, 170, 260), Ruling::Replayed);
         assert_eq!(take(2, 261, 300), Ruling::Fresh);
+    }
+
+    /// Nor does it ever have room for twice as many as it holds at most.
+    #[test]
+    fn a_table_that_lives_for_days_stays_as_large_as_what_it_holds() {
+        let table = ClaimTable::default();
+        let (mut most, mut room) = (0, 0);
+        // A tap a second in one shard, of codes that live for seven minutes.
+        for second in 0..86_400_u32 {
+            let mut name = [0; 16];
+            name[1..5].copy_from_slice(&second.to_be_bytes());
+            let (key, second) = (ClaimName { slot: Tag([0; 16]), claim: Tag(name) }, i64::from(second));
+            table.take(key, showing(1, second), at(second + 420), DOUBLE_READ);
+            let shard = lock(&table.shards[0]);
+            (most, room) = (most.max(shard.claims.len()), room.max(shard.claims.capacity()));
+        }
+        assert!(most >= 420, "what is not over is there");
+        assert!(room < 2 * most, "room for {room}, of whom there are {most} at most");
     }
 
     #[test]
