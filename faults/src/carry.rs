@@ -36,9 +36,11 @@ pub(crate) async fn carry(
         let up = Pump::new(Way::Up, told.clone(), seed, &counts.up).carry(from_client, to_server);
         let down = Pump::new(Way::Down, told.clone(), seed.wrapping_add(1), &counts.down)
             .carry(from_server, to_client);
+        // Once it is to be cut nothing more passes, whatever has come meanwhile.
         tokio::select! {
-            ended = async { try_join!(up, down).map(drop) } => ended,
+            biased;
             () = cut(&mut told) => Err(Cut),
+            ended = async { try_join!(up, down).map(drop) } => ended,
         }
     };
     if ended == Err(Cut) {

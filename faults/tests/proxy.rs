@@ -85,15 +85,15 @@ async fn what_is_late_is_so_by_that_much_and_nothing_waits_for_what_is_before_it
     said(&mut client, b"connected").await;
     proxy.set(fault("latency=200ms jitter=50ms"));
     let began = Instant::now();
-    for turn in 0..20_u8 {
+    for turn in 0..100_u8 {
         client.write_all(&[turn; 100]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let back = heard(&mut client, 2000).await.unwrap();
+    let back = heard(&mut client, 10_000).await.unwrap();
     let took = began.elapsed();
     assert!(back.is_sorted(), "in order");
     assert!(took >= Duration::from_millis(200), "{took:?}");
-    assert!(took < Duration::from_secs(2), "one after the other would be four seconds: {took:?}");
+    assert!(took < Duration::from_secs(10), "one after the other would be twenty seconds: {took:?}");
 }
 
 #[tokio::test]

@@ -39,7 +39,11 @@ pub struct Fleet {
 impl Fleet {
     /// So many replicas on this Redis, with more configuration.
     pub async fn of(replicas: usize, redis: &str, more: &str) -> Self {
-        let house = House::with(&format!("[redis]\n{redis}{PATIENT}{more}")).await;
+        Self::around(replicas, House::with(&format!("[redis]\n{redis}{PATIENT}{more}")).await).await
+    }
+
+    /// So many replicas, the first of which is this house's.
+    async fn around(replicas: usize, house: House) -> Self {
         let mut fleet = Self { house, others: Vec::new() };
         for _ in 1..replicas {
             fleet.others.push(Replica::of(&fleet.house).await);
@@ -407,7 +411,10 @@ async fn through_a_failover_a_used_code_stays_used() {
 #[tokio::test]
 async fn a_verdict_with_no_time_to_ask_is_not_one_of_a_replica_alone() {
     let redis = Redis::start();
-    let fleet = Fleet::of(2, &one(&redis), "").await;
+    // The caller waits much longer for the answer to come than the verdict has time.
+    let wide = "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\nreply_margin = \"9s\"\n[limits]\ncall = \"60s\"\n[registry]\ntimeout = \"5s\"\n";
+    let config = format!("{wide}[redis]\n{}{PATIENT}", one(&redis));
+    let fleet = Fleet::around(2, House::exactly(&config, "lookup_timeout = \"5s\"").await).await;
     let house = &fleet.house;
     house.settle(1, Rider::Healthy).await;
     let code = house.fresh(&house.phone(1));
@@ -416,7 +423,7 @@ async fn a_verdict_with_no_time_to_ask_is_not_one_of_a_replica_alone() {
     let out =
         CheckRequest { direction: Direction::Exit.into(), ..request("b", house.fresh(&house.phone(1))) };
     let mut hurried = identified(&gate(2), out);
-    hurried.set_timeout(Duration::from_millis(300));
+    hurried.set_timeout(Duration::from_millis(9300));
     let answer = ValidatorServiceClient::new(fleet.channel(1)).check(hurried).await;
     redis.resume();
     let answer = answer.unwrap().into_inner();

@@ -66,7 +66,7 @@ async fn is_let_in(client: &mut Client) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_finishes_the_handshake_is_let_go() {
-    let house = House::guarded("[limits]\nhandshake = \"2s\"\n").await;
+    let house = House::guarded("[limits]\nhandshake = \"6s\"\n").await;
     others_are_unharmed(&house).await;
     let mut silent = connect(&house).await;
     let mut half = connect(&house).await;
@@ -313,7 +313,7 @@ async fn headers_and_messages_are_bounded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_drips_is_not_waited_for() {
-    let house = House::guarded("[limits]\ncall = \"200ms\"\n").await;
+    let house = House::guarded("[limits]\ncall = \"4s\"\n").await;
     let mut client = greeted(&house, &certificate(&house, "drip")).await;
     client.send(&frame(HEADERS, END_HEADERS, 1, &headers(&[]))).await;
     // Five bytes of head say that a hundred follow; three do.
@@ -326,7 +326,7 @@ async fn a_body_that_drips_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_on_which_nothing_is_asked_is_closed() {
-    let house = House::guarded("[limits]\nidle = \"200ms\"\n").await;
+    let house = House::guarded("[limits]\nidle = \"3s\"\n").await;
     let mut client = greeted(&house, &certificate(&house, "idle")).await;
     let goodbye = timeout(LONG, client.until(GOAWAY)).await.expect("asked to leave").unwrap();
     assert_eq!(goodbye.code(), 0, "no error");
@@ -337,7 +337,7 @@ async fn a_connection_on_which_nothing_is_asked_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_answer_a_ping_is_not_there() {
-    let house = House::guarded("[limits]\nping_every = \"100ms\"\nping_timeout = \"100ms\"\n").await;
+    let house = House::guarded("[limits]\nping_every = \"1s\"\nping_timeout = \"3s\"\n").await;
     let mut client = greeted(&house, &certificate(&house, "dead")).await;
     let seen = timeout(LONG, client.read_to_end()).await.expect("closed");
     assert!(seen.iter().any(|frame| frame.kind == PING), "it was asked");

@@ -52,6 +52,8 @@ pub const GATE: &str = "urn:ridegate:validator:bjsubway:gate-1";
 pub const PARTNER: &str = "yikatong";
 pub const ISSUER: &str = "99990001";
 
+/// As patient with the authority; longer than a standstill, shorter than a call may take.
+const UNHURRIED: &str = "lookup_timeout = \"5s\"\nexchange_timeout = \"6s\"";
 /// Budgets so wide that a busy machine changes no answer.
 const WIDE: &str = "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n";
 /// Where `Pki` writes.
@@ -82,7 +84,7 @@ impl House {
 
     /// With more configuration. Budgets are wide, so that a busy machine changes no answer.
     pub async fn with(more: &str) -> Self {
-        Self::exactly(&format!("{WIDE}{more}"), "lookup_timeout = \"5s\"").await
+        Self::exactly(&format!("{WIDE}{more}"), UNHURRIED).await
     }
 
     /// With TLS: every caller has a certificate and a connection of its own.
@@ -107,7 +109,7 @@ impl House {
         prepare(&pki);
         // What comes first in `more` may be keys of `[tls]`.
         let config = format!("{WIDE}{TLS}{more}");
-        Self::build(folder, Some(pki), listen, &config, "lookup_timeout = \"5s\"").await
+        Self::build(folder, Some(pki), listen, &config, UNHURRIED).await
     }
 
     /// With TLS, this configuration, and budgets as they are.
@@ -128,7 +130,7 @@ impl House {
         };
         let resolvers = trust.books().map(resolver).collect();
         let house = (trust, clock, resolvers);
-        Self::furnished(house, authority, folder, None, "", config, "lookup_timeout = \"5s\"").await
+        Self::furnished(house, authority, folder, None, "", config, UNHURRIED).await
     }
 
     /// With an authority that asks for certificates, and these keys of `[authority]`.
@@ -144,7 +146,7 @@ impl House {
     /// With these keys of `[listen]`, and more configuration.
     pub async fn listening(listen: &str, more: &str) -> Self {
         let config = format!("{WIDE}{more}");
-        Self::build(tempfile::tempdir().unwrap(), None, listen, &config, "lookup_timeout = \"5s\"").await
+        Self::build(tempfile::tempdir().unwrap(), None, listen, &config, UNHURRIED).await
     }
 
     /// With this configuration, and these keys of `[authority]`.

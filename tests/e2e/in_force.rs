@@ -30,20 +30,60 @@ const CROWD: u64 = 20;
 const PROFILE: &str = "id = \"suzhou-metro\"\nname = { zh = \"苏州\", en = \"Suzhou\" }\ncity = \"Suzhou\"\n\
                        kind = \"metro\"\ntest = true\n[[mot]]\nplatform = \"99993205\"\nissuer = \"99990001\"\naccount_types = [1]\n";
 
-/// The slowest replica, from the acknowledgement on. What is asked later than a second after it is answered by it.
-async fn slowest(fleet: &Fleet, tap: impl Fn() -> CheckRequest, was: &str, is: &str) -> Duration {
-    let (changed, mut slowest) = (Instant::now(), Duration::ZERO);
+/// How long a machine with other things to do let nobody run, in all.
+#[derive(Clone, Default)]
+struct Standstill(Arc<AtomicU64>);
+
+impl Standstill {
+    const GRAIN: Duration = Duration::from_millis(10);
+    /// What every machine does now and then.
+    const USUAL: Duration = Duration::from_millis(50);
+
+    /// Looks until this is dropped.
+    fn watched() -> (Self, JoinSet<()>) {
+        let (lost, mut watching) = (Self::default(), JoinSet::new());
+        let noted = lost.clone();
+        watching.spawn(async move {
+            loop {
+                let began = Instant::now();
+                tokio::time::sleep(Self::GRAIN).await;
+                let took = began.elapsed();
+                if took > Self::USUAL {
+                    noted.0.fetch_add(u64::try_from(took.as_millis()).unwrap(), Relaxed);
+                }
+            }
+        });
+        (lost, watching)
+    }
+
+    fn until_now(&self) -> Duration {
+        Duration::from_millis(self.0.load(Relaxed))
+    }
+}
+
+/// The slowest replica, from the acknowledgement on. What is asked later than a second after it is answered by it, or says
+/// that something is not heard of; what the machine stood still is not counted.
+async fn slowest(
+    fleet: &Fleet,
+    lost: &Standstill,
+    tap: impl Fn() -> CheckRequest,
+    was: &str,
+    is: &str,
+) -> Duration {
+    let (changed, before, mut slowest) = (Instant::now(), lost.until_now(), Duration::ZERO);
     for replica in 0..fleet.replicas() {
         loop {
             let asked = changed.elapsed();
-            let answer = said(&fleet.check(replica, GATE, tap()).await);
+            let checked = fleet.check(replica, GATE, tap()).await;
+            let (answer, doubts) = (said(&checked), checked.degraded.is_some());
             if answer == is {
                 slowest = slowest.max(asked);
                 break;
             }
             // A partner that is new has no budget in hand yet.
             assert!(answer == was || answer == "INSPECT THROTTLED", "{answer} at replica {replica}");
-            assert!(asked <= SECOND, "{was} at replica {replica}, {asked:?} after it had changed");
+            let late = asked.saturating_sub(lost.until_now().saturating_sub(before));
+            assert!(late <= SECOND || doubts, "{was} at replica {replica}, {late:?} after it had changed");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -110,6 +150,7 @@ async fn every_change_is_in_force_at_every_replica_within_a_second() {
         }
     }
     let crowd = Crowd::start(&fleet);
+    let (lost, _watching) = Standstill::watched();
     let tap = |account| {
         move || {
             let code = house.fresh(&house.phone(account));
@@ -119,16 +160,17 @@ async fn every_change_is_in_force_at_every_replica_within_a_second() {
     let (allow, mut longest) = ("ALLOW HEALTH_OK", [Duration::ZERO; 5]);
     for change in 1..=CHANGES {
         house.authority.set(&subject(change), Rider::Abnormal.facts(house.clock.now()).unwrap());
-        longest[0] = longest[0].max(slowest(&fleet, tap(change), allow, "INSPECT HEALTH").await);
+        longest[0] = longest[0].max(slowest(&fleet, &lost, tap(change), allow, "INSPECT HEALTH").await);
 
         let account = CHANGES + change;
         assert!(house.unlink(PARTNER, account).await.unwrap());
-        longest[1] = longest[1].max(slowest(&fleet, tap(account), allow, "INSPECT NOT_LINKED").await);
+        longest[1] = longest[1].max(slowest(&fleet, &lost, tap(account), allow, "INSPECT NOT_LINKED").await);
 
         let card = senior(1_999 + change);
-        let lost = ReportLostRequest { medium: Some(card.clone()) };
-        assert!(house.report_lost(COMPANY, lost).await.unwrap().unlinked);
-        longest[2] = longest[2].max(slowest(&fleet, || tap_of(&card), allow, "INSPECT NOT_LINKED").await);
+        let report = ReportLostRequest { medium: Some(card.clone()) };
+        assert!(house.report_lost(COMPANY, report).await.unwrap().unlinked);
+        longest[2] =
+            longest[2].max(slowest(&fleet, &lost, || tap_of(&card), allow, "INSPECT NOT_LINKED").await);
     }
     let profiles = house.folder.path().join("profiles");
     let suzhou = || {
@@ -137,7 +179,7 @@ async fn every_change_is_in_force_at_every_replica_within_a_second() {
     };
     fs::write(profiles.join("new"), PROFILE).unwrap();
     fs::rename(profiles.join("new"), profiles.join("suzhou-metro.toml")).unwrap();
-    longest[3] = slowest(&fleet, suzhou, "INSPECT CODE_UNTRUSTED", "INSPECT NOT_LINKED").await;
+    longest[3] = slowest(&fleet, &lost, suzhou, "INSPECT CODE_UNTRUSTED", "INSPECT NOT_LINKED").await;
 
     // The issuer's certificate, of everybody's phones.
     let trust = house.folder.path().join("mot-trust.toml");
@@ -145,7 +187,7 @@ async fn every_change_is_in_force_at_every_replica_within_a_second() {
         format!("{}\n[[revoked]]\nissuer = \"99990001\"\nserial = 1\n", fs::read_to_string(&trust).unwrap());
     fs::write(trust.with_extension("new"), revoked).unwrap();
     fs::rename(trust.with_extension("new"), &trust).unwrap();
-    longest[4] = slowest(&fleet, suzhou, "INSPECT NOT_LINKED", "INSPECT CODE_UNTRUSTED").await;
+    longest[4] = slowest(&fleet, &lost, suzhou, "INSPECT NOT_LINKED", "INSPECT CODE_UNTRUSTED").await;
 
     let kinds = ["status", "link withdrawn", "card lost", "new profile", "certificate revoked"];
     for (kind, longest) in kinds.iter().zip(longest) {

@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_says_so_first_and_verdicts_go_on_meanwhile() {
-    let mut house = House::listening("notice = \"1s\"\n", "").await;
+    let mut house = House::listening("notice = \"4s\"\n", "").await;
     let watch = HealthCheckRequest { service: "readiness".into() };
     let mut health =
         HealthClient::new(house.channel.clone()).watch(Request::new(watch)).await.unwrap().into_inner();

@@ -301,7 +301,7 @@ fn run(command: &mut Command) -> String {
 }
 
 /// Below those that the system gives to connections, so that it is still free after a restart.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let mut ports = (0..1000).map(|_| rand::random_range(10_000..32_000));
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }

@@ -220,9 +220,9 @@ async fn until(house: &House, card: &Medium, wanted: (&str, bool), before: &[(&s
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_postgresql_known_links_serve_for_a_while_and_say_so() {
-    let stale_max = Duration::from_secs(4);
+    let stale_max = Duration::from_secs(8);
     let mut postgres = Postgres::start();
-    let (house, _keys) = on(&postgres, "timeout = \"500ms\"\nstale_links_max = \"4s\"\n").await;
+    let (house, _keys) = on(&postgres, "timeout = \"2s\"\nstale_links_max = \"8s\"\n").await;
     let (known, unknown) = (yikatong(1), yikatong(2));
     house.agree(1, "code-1");
     assert_eq!(house.link(COMPANY, of_media("code-1", vec![known.clone()])).await.unwrap().result, 1);
@@ -278,7 +278,7 @@ async fn without_postgresql_known_links_serve_for_a_while_and_say_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_starts_without_postgresql_and_finds_it_when_it_comes() {
     let mut postgres = Postgres::start();
-    let (house, _keys) = on(&postgres, "timeout = \"500ms\"\n").await;
+    let (house, _keys) = on(&postgres, "timeout = \"2s\"\n").await;
     house.agree(1, "code-1");
     assert_eq!(house.link(COMPANY, of_media("code-1", vec![yikatong(1)])).await.unwrap().result, 1);
     postgres.kill();

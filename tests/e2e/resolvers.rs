@@ -159,10 +159,9 @@ async fn many_gates_at_once_ask_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_a_partner_fails_at_is_a_failed_look_up_and_it_is_back_by_itself() {
-    let house = House::with_resolvers(
-        "[verdict]\nbudget = \"300ms\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n",
-    )
-    .await;
+    let house =
+        House::with_resolvers("[verdict]\nbudget = \"2s\"\nwait = \"10s\"\n[registry]\ntimeout = \"5s\"\n")
+            .await;
     settle(&house, "yitongxing", 1, Rider::Healthy).await;
     let (phone, resolver) = (phone(&house, "yitongxing", 1), &house.resolvers["yitongxing"]);
     let mut second = house.now();
@@ -178,13 +177,14 @@ async fn whatever_a_partner_fails_at_is_a_failed_look_up_and_it_is_back_by_itsel
         assert_eq!(degraded(&answer), Some(DegradedCause::Resolver), "{mood:?}");
         assert_eq!(answer.partner, "yitongxing");
         resolver.feel(Mood::Well);
-        // An error is remembered nowhere, and no claim was taken. On a busy machine one answer may still be late.
+        // An error is remembered nowhere, and no claim was taken. On a busy machine some answers may still be late.
         let mut told = String::new();
-        for _ in 0..20 {
+        for _ in 0..500 {
             told = said(&house.check(OTHER_GATE, request(&format!("{mood:?}"), code.clone())).await.unwrap());
             if told != "INSPECT LOOKUP_FAILED" {
                 break;
             }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(told, "ALLOW HEALTH_OK", "{mood:?}");
     }

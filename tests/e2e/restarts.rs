@@ -24,6 +24,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use crate::{
     foreign::{python, root},
     house::{GATE, House, request, said},
+    postgres::free_port,
     process::{Process, field, text},
 };
 
@@ -57,12 +58,12 @@ impl Pair {
         }
         let mut pair = Self { house, folders, processes: [None, None], reached: 0, gate };
         for which in [0, 1] {
-            let process = pair.serve(which);
-            // Where it is now it shall be found again.
+            // Where it is found again: nobody who takes any port takes it meanwhile.
+            let address = format!("127.0.0.1:{}", free_port());
             let file = pair.folders[which].join("ridegate.toml");
             let config = fs::read_to_string(&file).unwrap();
-            fs::write(&file, config.replacen("127.0.0.1:0", &process.address, 1)).unwrap();
-            pair.processes[which] = Some(process);
+            fs::write(&file, config.replacen("127.0.0.1:0", &address, 1)).unwrap();
+            pair.processes[which] = Some(pair.serve(which));
         }
         pair
     }

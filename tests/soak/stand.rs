@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::{
     city::{City, NOON_TEXT},
     plan::{How, Part, REPLICAS},
-    postgres::Postgres,
+    postgres::{Postgres, free_port},
     process::{Process, text},
     redis::Redis,
 };
@@ -203,7 +203,8 @@ impl Stand {
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    // Nobody who takes any port takes it while its owner is away.
+    ([127, 0, 0, 1], free_port()).into()
 }
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
