@@ -3,6 +3,7 @@
 
 mod labels;
 mod parts;
+mod process;
 mod retries;
 
 pub use parts::{
@@ -24,7 +25,7 @@ use self::labels::{
     Asked, Budget, CacheLookup, Call, Dependency, NotAsked, OfPartner, Outcome, Partner, Rpc, StageName,
     Upstream, Upstreamed, Verdict,
 };
-use self::retries::AllRetries;
+use self::{process::Process, retries::AllRetries};
 use crate::{domain::verdict, stages::Stages};
 
 /// From a tenth of a millisecond to ten seconds: a verdict from memory takes less than one, its budget is 150 ms.
@@ -80,7 +81,7 @@ impl Metrics {
     /// Everything at nothing. What has a fixed set of names is there from the start, so that its first increase is seen.
     pub fn new<'p>(partners: impl IntoIterator<Item = &'p PartnerId>) -> Self {
         let metrics = Self {
-            registry: Mutex::new(Registry::with_prefix("ridegate")),
+            registry: Mutex::default(),
             reached: Counter::default(),
             verdicts: Family::default(),
             verdict_seconds: Histogram::new(SECONDS),
@@ -142,7 +143,9 @@ impl Metrics {
     }
 
     fn register(&self) {
-        let mut registry = self.lock();
+        let mut all = self.lock();
+        all.register_collector(Box::new(Process));
+        let registry = all.sub_registry_with_prefix("ridegate");
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", build);
         registry.register("verdicts", "Verdicts, by partner and reason", self.verdicts.clone());
@@ -207,12 +210,12 @@ impl Metrics {
             self.rpc_seconds.clone(),
         );
         registry.register("dependency_up", "1 while it answers", self.dependencies.clone());
-        self.quotas.register(&mut registry);
-        self.retries.register(&mut registry);
-        self.door.register(&mut registry);
-        self.tls.register(&mut registry);
-        self.roster.register(&mut registry);
-        self.tickets.register(&mut registry);
+        self.quotas.register(registry);
+        self.retries.register(registry);
+        self.door.register(registry);
+        self.tls.register(registry);
+        self.roster.register(registry);
+        self.tickets.register(registry);
     }
 
     /// A verdict was reached.
