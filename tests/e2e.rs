@@ -32,6 +32,8 @@ mod batch_failures;
 mod batch_streams;
 #[path = "e2e/batches.rs"]
 mod batches;
+#[path = "e2e/bench.rs"]
+mod bench;
 #[path = "e2e/binary.rs"]
 mod binary;
 #[path = "e2e/breakers.rs"]

@@ -69,7 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn is_free(folder: &Path) -> bool {
+/// Whether nothing lies there.
+pub(crate) fn is_free(folder: &Path) -> bool {
     match folder.read_dir() {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == ErrorKind::NotFound,

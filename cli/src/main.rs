@@ -1,5 +1,7 @@
 //! The one binary: `ridegate`.
 
+#[cfg(feature = "sim")]
+mod bench;
 mod check;
 mod client;
 #[cfg(feature = "sim")]
@@ -58,6 +60,10 @@ enum Command {
     /// Run a whole city on this machine: authority, partners, riders, gates. Needs nothing else.
     #[cfg(feature = "sim")]
     Demo(demo::Arguments),
+    /// Measure what a gateway can do on this machine: over mTLS, at rates that do not wait for answers, every verdict checked.
+    /// Exit 0 if every tap was answered as it should be, 1 if not, 64 if the arguments cannot be used.
+    #[cfg(feature = "sim")]
+    Bench(bench::Arguments),
     /// Certificates for development.
     #[cfg(feature = "sim")]
     #[command(subcommand)]
@@ -123,6 +129,8 @@ fn main() -> ExitCode {
             Ok(()) => demo::run(&arguments),
             Err(error) => fail(EXIT_USAGE, &error),
         },
+        #[cfg(feature = "sim")]
+        Command::Bench(arguments) => bench::run(&arguments),
         #[cfg(feature = "sim")]
         Command::Pki(command) => pki::run(&command),
         #[cfg(feature = "sim")]

@@ -284,7 +284,12 @@ impl Commuter {
 }
 
 /// A server of its own for every partner whose codes only it can read. They know the gateway by its certificate.
-fn resolvers(pki: &Pki, server: &Files, trust: &mut Trust, clock: &Clock) -> Result<Vec<Resolver>> {
+pub(crate) fn resolvers(
+    pki: &Pki,
+    server: &Files,
+    trust: &mut Trust,
+    clock: &Clock,
+) -> Result<Vec<Resolver>> {
     pki.caller("gateway", "urn:ridegate:operator:gateway")?;
     let books: Vec<_> = trust.books().map(|(partner, book)| (partner.to_owned(), book.clone())).collect();
     let mut resolvers = Vec::with_capacity(books.len());
@@ -364,7 +369,8 @@ fn commuter(
     Ok(Commuter { phone, account, last_code: Mutex::new(0) })
 }
 
-fn link_request(medium: Medium, code: String, now: prost_types::Timestamp) -> LinkRiderRequest {
+/// As a partner's app asks for it, with the consent that goes with it.
+pub(crate) fn link_request(medium: Medium, code: String, now: prost_types::Timestamp) -> LinkRiderRequest {
     LinkRiderRequest {
         idempotency_key: format!("link-{}", medium.account),
         media: vec![medium],

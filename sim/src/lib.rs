@@ -3,6 +3,7 @@
 
 pub mod alipay;
 pub mod authority;
+pub mod bench;
 mod cards;
 pub mod city;
 pub mod demo;
@@ -10,6 +11,7 @@ mod fleet;
 pub mod gates;
 mod hosted;
 pub mod issuing;
+pub mod machine;
 pub mod mint;
 pub mod online;
 pub mod picture;

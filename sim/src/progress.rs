@@ -36,7 +36,8 @@ impl Progress {
     }
 }
 
+/// Says something on standard error.
 #[expect(clippy::print_stderr, reason = "progress is for the person who waits")]
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     eprintln!("{line}");
 }

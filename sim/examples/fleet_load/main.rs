@@ -19,14 +19,13 @@
 
 mod crowd;
 mod load;
-mod machine;
 mod overload;
 mod stand;
 mod tables;
 
 use std::{path::PathBuf, time::Duration};
 
-use ridegate_sim::redis::Redis;
+use ridegate_sim::{machine, redis::Redis};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -147,10 +146,10 @@ async fn run(stand: &Stand, crowd: &Crowd, replicas: usize, with_redis: bool) ->
 
 async fn one(case: Case, fleet: &Fleet, connections: &load::Connections, crowd: &Crowd) -> Row {
     let taps = crowd.taps(case, fleet.replicas());
-    let unit_before = machine::unit();
+    let unit_before = machine::unit().unwrap();
     let before = fleet.counts().await;
     let seen = connections.show(taps).await;
     let counts = fleet.counts().await.since(&before);
-    let unit = f64::midpoint(unit_before, machine::unit());
+    let unit = f64::midpoint(unit_before, machine::unit().unwrap());
     Row::new(case, seen, &counts, unit)
 }

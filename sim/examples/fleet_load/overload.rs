@@ -17,7 +17,7 @@ use prost::{Message, bytes::Bytes};
 use ridegate_proto::validator::v1::{
     CheckResponse, Reason, validator_service_client::ValidatorServiceClient,
 };
-use ridegate_sim::scrape;
+use ridegate_sim::{machine, scrape};
 use tokio::{
     net::TcpStream,
     sync::{Semaphore, mpsc, oneshot},
@@ -28,7 +28,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     crowd::{Crowd, tap},
-    load, machine,
+    load,
     stand::{Fleet, Stand},
 };
 

@@ -16,6 +16,7 @@ use rand_chacha::ChaCha20Rng;
 use ridegate_sim::{
     authority::Authority,
     city::START,
+    machine,
     pki::Pki,
     redis::Redis,
     scrape::{self, Metrics},
@@ -24,7 +25,7 @@ use ridegate_sim::{
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{Arguments, machine};
+use crate::Arguments;
 
 /// Everything that outlives one fleet.
 pub struct Stand {

@@ -1,0 +1,194 @@
+//! Taps: at a rate that does not wait for answers, or as fast as they are answered.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use ridegate_proto::validator::v1::{
+    CheckRequest, Direction, check_request::Medium, validator_service_client::ValidatorServiceClient,
+};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
+use tonic::{Status, transport::Channel};
+
+use super::{
+    deck::{Due, Tap},
+    tally::{Ended, Tally},
+};
+use crate::progress::Progress;
+
+/// The longest that an answer may take; after it nobody is there.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A deck of taps that is being shown.
+struct Show {
+    taps: Vec<Tap>,
+    ended: Vec<AtomicU8>,
+    callers: Vec<Channel>,
+    tally: Mutex<Tally>,
+    /// Makes request ids of their own.
+    name: String,
+    progress: Progress,
+}
+
+/// What came of it.
+pub(super) struct Shown {
+    pub(super) taps: usize,
+    pub(super) tally: Tally,
+    /// From the first tap to the last answer.
+    pub(super) took: Duration,
+    /// The longest that a tap was late by the callers' own fault.
+    pub(super) late: Duration,
+}
+
+impl Show {
+    fn new(taps: Vec<Tap>, callers: &[Channel], name: &str, progress: Progress) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            ended: taps.iter().map(|_| AtomicU8::new(Ended::Open as u8)).collect(),
+            taps,
+            callers: callers.to_vec(),
+            tally: Mutex::new(Tally::new()?),
+            name: name.to_owned(),
+            progress,
+        }))
+    }
+
+    /// Shows the code of this place. What it took is counted from when it was due.
+    async fn tap(&self, place: usize, due: Instant) {
+        let (Some(tap), Some(ended)) = (self.taps.get(place), self.ended.get(place)) else { return };
+        let first = match tap.due {
+            Due::Replay(of) => self.ended.get(of).map(Ended::overtake),
+            Due::Verdict(_) => None,
+        };
+        let callers = self.callers.len().max(1);
+        let Some(channel) = self.callers.get(tap.caller % callers) else { return };
+        let request = CheckRequest {
+            request_id: format!("{}-{place}", self.name),
+            medium: Some(Medium::QrCode(tap.code.clone().into())),
+            direction: Direction::Boarding.into(),
+            location: "bench".to_owned(),
+            device_id: String::new(),
+            scanned_at: None,
+        };
+        let mut client = ValidatorServiceClient::new(channel.clone());
+        let answer = timeout(ANSWER, client.check(request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
+        let (answer, took) = (answer.map(tonic::Response::into_inner), due.elapsed());
+        let before = first.unwrap_or_else(|| Ended::read(ended.load(Relaxed)));
+        let now = self.lock().note(tap.class, &tap.due, before, &answer, took);
+        ended.store(now as u8, Relaxed);
+        self.progress.step();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn over(self: Arc<Self>, began: Instant, late: Duration) -> Result<Shown> {
+        let took = began.elapsed();
+        let this = Arc::into_inner(self).context("somebody still taps")?;
+        this.progress.finish();
+        let tally = this.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Shown { taps: this.taps.len(), tally, took, late })
+    }
+}
+
+impl Ended {
+    /// How a tap stands whose code is shown again.
+    fn overtake(of: &AtomicU8) -> Self {
+        let (open, overtaken) = (Self::Open as u8, Self::Overtaken as u8);
+        Self::read(of.compare_exchange(open, overtaken, Relaxed, Relaxed).unwrap_or_else(|now| now))
+    }
+
+    fn read(number: u8) -> Self {
+        let all = [Self::Overtaken, Self::LetIn, Self::Inspected, Self::Failed];
+        all.into_iter().find(|one| *one as u8 == number).unwrap_or(Self::Open)
+    }
+}
+
+/// As fast as they are answered, so many calls at once.
+pub(super) async fn at_most(
+    taps: Vec<Tap>,
+    callers: &[Channel],
+    at_once: usize,
+    name: &str,
+    progress: Progress,
+) -> Result<Shown> {
+    let show = Show::new(taps, callers, name, progress)?;
+    let (next, began) = (Arc::new(AtomicUsize::new(0)), Instant::now());
+    let mut streams: JoinSet<()> = JoinSet::new();
+    for _ in 0..at_once {
+        let (show, next) = (Arc::clone(&show), Arc::clone(&next));
+        streams.spawn(async move {
+            loop {
+                let place = next.fetch_add(1, Relaxed);
+                if place >= show.taps.len() {
+                    return;
+                }
+                show.tap(place, Instant::now()).await;
+            }
+        });
+    }
+    streams.join_all().await;
+    show.over(began, Duration::ZERO)
+}
+
+/// At this rate, whether or not they are answered: taps come by themselves, as riders do, so many a second on average.
+pub(super) async fn at_rate(
+    taps: Vec<Tap>,
+    callers: &[Channel],
+    rate: f64,
+    name: &str,
+    progress: Progress,
+) -> Result<Shown> {
+    let show = Show::new(taps, callers, name, progress)?;
+    let (began, runtime) = (Instant::now(), Handle::current());
+    let (left, mut all) = mpsc::channel::<()>(1);
+    let pacing = {
+        let show = Arc::clone(&show);
+        // A thread of its own: the timers of the runtime have a grain of a millisecond.
+        spawn_blocking(move || pace(&show, rate, began, &runtime, &left))
+    };
+    let late = pacing.await?;
+    // Nothing is ever sent: it ends when everybody has left.
+    let _nothing = all.recv().await;
+    show.over(began, late)
+}
+
+/// Begins every tap when it is due. Returns by how much the latest was late.
+fn pace(show: &Arc<Show>, rate: f64, began: Instant, runtime: &Handle, left: &mpsc::Sender<()>) -> Duration {
+    let (mut rng, mut at, mut late) = (ChaCha20Rng::seed_from_u64(1), 0.0, Duration::ZERO);
+    for place in 0..show.taps.len() {
+        // Nobody waits for the rest.
+        if left.is_closed() {
+            break;
+        }
+        // Independent of each other: the times between them are exponential.
+        at -= (1.0 - rng.random::<f64>()).ln() / rate;
+        let due = began + Duration::from_secs_f64(at);
+        let wait = due.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            thread::sleep(wait);
+        }
+        late = late.max(due.elapsed());
+        let (show, left) = (Arc::clone(show), left.clone());
+        runtime.spawn(async move {
+            show.tap(place, due).await;
+            drop(show);
+            drop(left);
+        });
+    }
+    late
+}
