@@ -14,6 +14,8 @@ use crate::{
 
 /// So long after it came back an answer is still counted as inside an outage.
 const AFTER: Duration = Duration::from_secs(1);
+/// What was away is as before when nothing has been marked for want of it for so long.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// Of so many verdicts one may have had too little time while nothing was away.
 const ONE_IN: u64 = 100;
@@ -69,8 +71,15 @@ fn recovery(span: &Span, next: Duration, samples: &[Sample]) -> Option<Duration>
         Part::Postgres => DegradedCause::Registry,
         Part::Authority => DegradedCause::Authority,
     };
-    let last = after.filter(|sample| sample.degraded == Some(cause)).map(|sample| sample.answered - until);
-    Some(last.max().unwrap_or_default())
+    // What is marked long after everything was well again has another cause, and is counted apart.
+    let mut last = until;
+    for marked in after.filter(|sample| sample.degraded == Some(cause)) {
+        if marked.answered - last > SETTLED {
+            break;
+        }
+        last = marked.answered;
+    }
+    Some(last - until)
 }
 
 pub fn print(load: &Load) {
