@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use ridegate_proto::{partner::v1::ReportLostRequest, validator::v1::CheckRequest};
+use ridegate_proto::{
+    partner::v1::ReportLostRequest,
+    validator::v1::{CheckRequest, DegradedCause},
+};
 use ridegate_sim::riders::Rider;
 use tokio::{task::JoinSet, time::Instant};
 
@@ -62,7 +65,7 @@ impl Standstill {
 }
 
 /// The slowest replica, from the acknowledgement on. What is asked later than a second after it is answered by it, or says
-/// that something is not heard of; what the machine stood still is not counted.
+/// that the registry is not heard of; what the machine stood still is not counted.
 async fn slowest(
     fleet: &Fleet,
     lost: &Standstill,
@@ -75,7 +78,8 @@ async fn slowest(
         loop {
             let asked = changed.elapsed();
             let checked = fleet.check(replica, GATE, tap()).await;
-            let (answer, doubts) = (said(&checked), checked.degraded.is_some());
+            let doubts = checked.degraded.is_some_and(|degraded| degraded.cause() == DegradedCause::Registry);
+            let answer = said(&checked);
             if answer == is {
                 slowest = slowest.max(asked);
                 break;

@@ -25,8 +25,7 @@ pub struct Row {
     pub killed: Vec<String>,
 }
 
-/// Replicas may seem to grow by so much a day each, of a line through the second half. One alone wanders by more in half an
-/// hour, up and down: what an allocator gives back, and when, is its own. What leaks leaks in all of them.
+/// A replica may seem to grow by so much a day, of a line through the second half.
 const A_DAY: f64 = 200e6;
 /// And between a quarter of the run and its end by such a part of what it was.
 const GROWS: f64 = 0.15;
@@ -76,17 +75,6 @@ fn growth(rows: &[Row], replica: usize) -> Growth {
     }
 }
 
-/// By how many bytes a day a replica grows, on average over those that were never killed.
-fn each(rows: &[Row], killed: &[usize]) -> f64 {
-    let judged = (0..rows[0].memory.len()).filter(|replica| !killed.contains(replica));
-    let (mut sum, mut count) = (0.0, 0.0);
-    for replica in judged {
-        sum += growth(rows, replica).a_day;
-        count += 1.0;
-    }
-    if count == 0.0 { 0.0 } else { sum / count }
-}
-
 /// p99 of a quarter: of its intervals the median, so that an outage of a moment is not the quarter.
 fn latency(rows: &[Row], quarter: usize) -> Duration {
     let each = rows.len() / 4;
@@ -96,12 +84,11 @@ fn latency(rows: &[Row], quarter: usize) -> Duration {
 /// What is wrong with these rows, if anything. `killed` replicas began anew and are not judged.
 pub fn judge(rows: &[Row], killed: &[usize]) -> Vec<String> {
     let mut wrong = vec![];
-    let a_day = each(rows, killed);
-    if a_day > A_DAY {
-        wrong.push(format!("the replicas grow by {:.0} MB a day each", a_day / 1e6));
-    }
     for replica in (0..rows[0].memory.len()).filter(|replica| !killed.contains(replica)) {
-        let Growth { from, to, .. } = growth(rows, replica);
+        let Growth { a_day, from, to } = growth(rows, replica);
+        if a_day > A_DAY {
+            wrong.push(format!("replica {replica} grows by {:.0} MB a day", a_day / 1e6));
+        }
         if to > from * (1.0 + GROWS) {
             wrong.push(format!("replica {replica} grew from {:.0} to {:.0} MB", from / 1e6, to / 1e6));
         }
@@ -127,7 +114,6 @@ pub fn print(rows: &[Row]) -> Option<String> {
         let note = if killed.contains(&replica) { " (killed now and then, not judged)" } else { "" };
         println!("| {replica}{note} | {:.1} MB | {:.1} MB | {:+.1} MB |", from / 1e6, to / 1e6, a_day / 1e6);
     }
-    println!("\na replica, of those not killed, grows by {:+.1} MB a day", each(rows, &killed) / 1e6);
     println!("\np99 of the quarters: {:?}\n", [0, 1, 2, 3].map(|quarter| latency(rows, quarter)));
     let wrong = judge(rows, &killed);
     (!wrong.is_empty()).then(|| wrong.join("; "))
@@ -161,26 +147,6 @@ mod tests {
         assert_eq!(judge(&early, &[]).len(), 0, "14 percent");
         let more = rows(|minute| 100_000_000 + minute.min(29) * 2_000_000, |_| 5);
         assert_eq!(judge(&more, &[]).len(), 1, "{:?}", judge(&more, &[]));
-    }
-
-    #[test]
-    fn one_that_wanders_is_right_and_all_that_grow_are_not() {
-        let both = |first: fn(u64) -> u64, second: fn(u64) -> u64| {
-            let mut all = rows(first, |_| 5);
-            for (number, row) in (0..).zip(&mut all) {
-                row.memory.push(second(number / 6));
-            }
-            all
-        };
-        let (up, down, flat) = (
-            |minute: u64| 100_000_000 + minute.max(40) * 300_000,
-            |minute: u64| 130_000_000 - minute.max(40) * 300_000,
-            |_: u64| 100_000_000,
-        );
-        assert_eq!(judge(&both(up, down), &[]), [""; 0]);
-        assert_eq!(judge(&both(flat, flat), &[]), [""; 0]);
-        assert_eq!(judge(&both(up, up), &[]).len(), 1);
-        assert_eq!(judge(&both(up, down), &[1]).len(), 1, "the other one was started anew");
     }
 
     #[test]
