@@ -1,6 +1,6 @@
 //! The codes that will be shown, made and signed before anybody taps, each with what it must be answered with.
 
-use std::{num::NonZero, sync::Arc, thread};
+use std::{sync::Arc, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt, SeedableRng};
@@ -152,8 +152,7 @@ fn again(of: usize, drafts: &[Draft]) -> Result<Draft> {
 
 /// On all cores.
 fn sign(drafts: Vec<Draft>, trust: &Trust, seed: u64) -> Result<Vec<Tap>> {
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    let each = drafts.len().div_ceil(workers).max(1);
+    let each = drafts.len().div_ceil(super::cores()?).max(1);
     let progress = progress(drafts.len().div_ceil(PORTION), "codes are signed, by 500 ");
     let mut codes = thread::scope(|scope| {
         let threads: Vec<_> = drafts

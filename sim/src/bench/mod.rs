@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tonic::transport::Channel;
 
 use self::{
@@ -167,10 +167,16 @@ impl Bench<'_> {
     /// What the gateway has used until now.
     async fn cost(&self) -> Result<Cost> {
         let metrics = scrape::metrics(self.gateway.operations).await.context("the gateway's metrics")?;
-        Ok(Cost {
+        let cost = Cost {
             cpu_seconds: metrics.sum("process_cpu_seconds_total", &[]),
             memory_bytes: metrics.sum("process_resident_memory_bytes", &[]),
-        })
+        };
+        // No process is without memory.
+        ensure!(
+            cost.memory_bytes > 0.0,
+            "the gateway does not tell what it uses (process_… among its metrics)"
+        );
+        Ok(cost)
     }
 }
 
