@@ -25,8 +25,8 @@ pub struct ClaimName {
 
 /// Enough that two taps rarely wait for each other.
 const SHARDS: usize = 64;
-/// A shard is not swept before it holds this many.
-const SWEEP_FROM: usize = 256;
+/// A shard has room for this many from the start.
+const ROOM: usize = 224;
 
 /// A table of claims. None is dropped before its code is over: a claim forgotten is a replay let in.
 #[derive(Debug)]
@@ -35,14 +35,11 @@ pub struct ClaimTable {
 }
 
 #[derive(Debug)]
-struct Shard {
-    claims: HashMap<ClaimName, Claim>,
-    sweep_at: usize,
-}
+struct Shard(HashMap<ClaimName, Claim>);
 
 impl Default for ClaimTable {
     fn default() -> Self {
-        let shard = || Mutex::new(Shard { claims: HashMap::new(), sweep_at: SWEEP_FROM });
+        let shard = || Mutex::new(Shard(HashMap::with_capacity(ROOM)));
         Self { shards: std::iter::repeat_with(shard).take(SHARDS).collect() }
     }
 }
@@ -59,7 +56,7 @@ impl ClaimTable {
         let Some(mut shard) = self.shard(&key) else { return Ruling::Replayed };
         let now = next.at;
         shard.sweep(now);
-        match shard.claims.entry(key) {
+        match shard.0.entry(key) {
             Entry::Vacant(free) => {
                 free.insert(Claim::new(next, until));
                 Ruling::Fresh
@@ -82,7 +79,7 @@ impl ClaimTable {
     /// The fleet takes this showing for the first. What is used up here, or being decided, stays as it is.
     pub fn begin_anew(&self, key: ClaimName, first: Showing, until: Timestamp) {
         if let Some(mut shard) = self.shard(&key) {
-            match shard.claims.entry(key) {
+            match shard.0.entry(key) {
                 Entry::Vacant(free) => {
                     free.insert(Claim::new(first, until));
                 }
@@ -102,10 +99,10 @@ impl ClaimTable {
     /// A showing of the claim that the verdict `of` made will not be decided. When none is, the claim is given back.
     pub fn release(&self, key: &ClaimName, of: Uuid) {
         if let Some(mut shard) = self.shard(key)
-            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
+            && let Some(claim) = shard.0.get_mut(key).filter(|claim| claim.is_of(of))
             && claim.leave()
         {
-            shard.claims.remove(key);
+            shard.0.remove(key);
         }
     }
 
@@ -122,7 +119,7 @@ impl ClaimTable {
     /// The fleet may have lost everything that it was told.
     pub fn forget_told(&self) {
         for shard in &self.shards {
-            lock(shard).claims.values_mut().for_each(|claim| claim.told(None));
+            lock(shard).0.values_mut().for_each(|claim| claim.told(None));
         }
     }
 
@@ -136,14 +133,14 @@ impl ClaimTable {
         self.shards.iter().map(move |shard| {
             let is_wanted = |claim: &Claim| !claim.is_over(now) && claim.is_untold(shown_before);
             let shard = lock(shard);
-            let wanted = shard.claims.iter().filter(|(_, claim)| is_wanted(claim));
+            let wanted = shard.0.iter().filter(|(_, claim)| is_wanted(claim));
             wanted.map(|(name, claim)| (*name, claim.clone())).collect()
         })
     }
 
     fn change(&self, key: &ClaimName, of: Uuid, change: impl FnOnce(&mut Claim)) {
         if let Some(mut shard) = self.shard(key)
-            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
+            && let Some(claim) = shard.0.get_mut(key).filter(|claim| claim.is_of(of))
         {
             change(claim);
         }
@@ -152,7 +149,7 @@ impl ClaimTable {
     /// How many are held, over or not.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).claims.len()).sum()
+        self.shards.iter().map(|shard| lock(shard).0.len()).sum()
     }
 
     fn shard(&self, key: &ClaimName) -> Option<MutexGuard<'_, Shard>> {
@@ -162,16 +159,22 @@ impl ClaimTable {
 }
 
 impl Shard {
-    /// Drops what is over, each time the shard has doubled: a constant share of every insertion. The others move into a
-    /// table of their size: in the old one what was dropped would leave marks behind, and the table would double for them.
+    /// Drops what is over, when the table is full, and leaves a quarter of it free: a constant share of every insertion. The
+    /// others leave the table and enter it again, which stays where it is: dropped in place, claims would leave marks
+    /// behind, for which the table would double; and tables that move leave holes in the memory of the process.
     fn sweep(&mut self, now: Timestamp) {
-        if self.claims.len() >= self.sweep_at {
-            let live = self.claims.values().filter(|claim| !claim.is_over(now)).count();
-            self.sweep_at = SWEEP_FROM.max(live * 2);
-            let mut kept = HashMap::with_capacity_and_hasher(self.sweep_at, self.claims.hasher().clone());
-            kept.extend(self.claims.drain().filter(|(_, claim)| !claim.is_over(now)));
-            self.claims = kept;
+        let Self(claims) = self;
+        if claims.len() < claims.capacity() {
+            return;
         }
+        let kept: Vec<_> = claims.drain().filter(|(_, claim)| !claim.is_over(now)).collect();
+        let (live, room) = (kept.len(), claims.capacity());
+        if live > room / 4 * 3 {
+            claims.reserve(room + 1);
+        } else if live < room / 8 {
+            claims.shrink_to(ROOM.max(live * 2));
+        }
+        claims.extend(kept);
     }
 }
 
@@ -191,10 +194,10 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn key(number: u16) -> ClaimName {
+    fn key(number: u32) -> ClaimName {
         let mut name = [0; 16];
         // All in one shard.
-        name[1..3].copy_from_slice(&number.to_be_bytes());
+        name[1..5].copy_from_slice(&number.to_be_bytes());
         ClaimName { slot: Tag([0; 16]), claim: Tag(name) }
     }
 
@@ -230,16 +233,27 @@ mod tests {
         let table = ClaimTable::default();
         let (mut most, mut room) = (0, 0);
         // A tap a second in one shard, of codes that live for seven minutes.
-        for second in 0..86_400_u32 {
-            let mut name = [0; 16];
-            name[1..5].copy_from_slice(&second.to_be_bytes());
-            let (key, second) = (ClaimName { slot: Tag([0; 16]), claim: Tag(name) }, i64::from(second));
-            table.take(key, showing(1, second), at(second + 420), DOUBLE_READ);
+        for second in 0..86_400 {
+            table.take(key(second), showing(1, second.into()), at(i64::from(second) + 420), DOUBLE_READ);
             let shard = lock(&table.shards[0]);
-            (most, room) = (most.max(shard.claims.len()), room.max(shard.claims.capacity()));
+            (most, room) = (most.max(shard.0.len()), room.max(shard.0.capacity()));
         }
         assert!(most >= 420, "what is not over is there");
         assert!(room < 2 * most, "room for {room}, of whom there are {most} at most");
+    }
+
+    #[test]
+    fn what_a_rush_took_is_given_back() {
+        let table = ClaimTable::default();
+        for number in 0..30_000 {
+            table.take(key(number), showing(1, 10), at(100), DOUBLE_READ);
+        }
+        let room = || lock(&table.shards[0]).0.capacity();
+        assert!(room() >= 30_000);
+        for number in 30_000..90_000 {
+            table.take(key(number), showing(1, number.into()), at(i64::from(number) + 60), DOUBLE_READ);
+        }
+        assert!(room() < 1_000, "room for {} of 60", room());
     }
 
     #[test]
