@@ -14,7 +14,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{authority::connected, retry::Retries};
+use super::{authority::connected, retry::{Retries, is_passing}};
 use crate::domain::passage::Direction;
 
 /// The largest answer, in bytes. One that keeps the contract has less than 2 KiB.
@@ -139,10 +139,10 @@ const fn way(direction: Direction) -> wire::Direction {
 fn refused(status: &Status) -> Result<Answer, ResolverError> {
     match status.code() {
         Code::NotFound => Ok(Answer::Refused(Refusal::NotFound)),
+        // Nobody is there, or the connection broke off.
+        _ if is_passing(status) => Err(ResolverError::Unavailable),
         Code::DeadlineExceeded | Code::Cancelled => Err(ResolverError::TimedOut),
-        Code::Unavailable | Code::ResourceExhausted => Err(ResolverError::Unavailable),
-        // What the transport reports of a connection that is not there.
-        Code::Unknown if std::error::Error::source(status).is_some() => Err(ResolverError::Unavailable),
+        Code::ResourceExhausted => Err(ResolverError::Unavailable),
         code => Err(ResolverError::Failed(code)),
     }
 }
@@ -242,6 +242,13 @@ mod tests {
             (Code::Unknown, Err(ResolverError::Failed(Code::Unknown))),
         ] {
             assert_eq!(refused(&Status::new(code, "")), expect);
+        }
+        // The transport tells so of a connection that broke off.
+        for code in [Code::Cancelled, Code::Unknown, Code::Internal] {
+            let mut status = Status::new(code, "");
+            assert_ne!(refused(&status), Err(ResolverError::Unavailable));
+            status.set_source(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+            assert_eq!(refused(&status), Err(ResolverError::Unavailable));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::metrics::RetryMetrics;
@@ -62,8 +62,14 @@ pub(super) fn is_passing(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => true,
         Code::Unknown | Code::Internal => status.source().is_some(),
+        // It broke off before it was answered. Our own clock is called the same.
+        Code::Cancelled => status.source().is_some_and(|cause| !is_of_our_clock(cause)),
         _ => false,
     }
+}
+
+fn is_of_our_clock(cause: &(dyn Error + 'static)) -> bool {
+    cause.is::<TimeoutExpired>() || cause.source().is_some_and(is_of_our_clock)
 }
 
 #[cfg(test)]
@@ -106,10 +112,23 @@ mod tests {
         }
     }
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("something around it")]
+    struct Within(#[source] TimeoutExpired);
+
     #[test]
     fn a_connection_that_broke_off_is_passing() {
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         assert!(is_passing(&Status::from_error(Box::new(reset))));
+        let cancelled = |cause: Arc<dyn Error + Send + Sync>| {
+            let mut status = Status::cancelled("");
+            status.set_source(cause);
+            is_passing(&status)
+        };
+        let closed = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(cancelled(Arc::new(closed())), "before it was sent");
+        assert!(!cancelled(Arc::new(TimeoutExpired(()))), "it took too long");
+        assert!(!cancelled(Arc::new(Within(TimeoutExpired(())))));
     }
 
     #[tokio::test(start_paused = true)]
