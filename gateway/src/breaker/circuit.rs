@@ -56,8 +56,11 @@ impl Circuit {
     }
 
     fn tell(&self, leave: Leave, outcome: Outcome) {
-        let change = self.breaker().tell(leave, outcome, Instant::now());
-        change.into_iter().for_each(&self.told);
+        // Told before anybody else can change it, so that the last that is told is how it is.
+        let mut breaker = self.breaker();
+        if let Some(change) = breaker.tell(leave, outcome, Instant::now()) {
+            (self.told)(change);
+        }
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -145,6 +148,33 @@ mod tests {
             call.end(End::TimedOut);
         }
         assert_eq!(*heard.lock().unwrap(), [Change::Opened]);
+    }
+
+    /// Whoever opened it is held up before it has said so, and somebody closes it meanwhile.
+    #[test]
+    fn changes_are_told_in_the_order_they_came_in() {
+        let (opened, open) = std::sync::mpsc::channel();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&heard);
+        let circuit = Circuit::new(TIMEOUT, move |change| {
+            if change == Change::Opened {
+                opened.send(()).unwrap();
+                std::thread::sleep(TIMEOUT);
+            }
+            told.lock().unwrap().push(change);
+        });
+        let circuit = &circuit;
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                open.recv().unwrap();
+                circuit.sign_of_life();
+                circuit.begin().unwrap().end(End::Answered);
+            });
+            for _ in 0..5 {
+                circuit.begin().unwrap().end(End::Absent);
+            }
+        });
+        assert_eq!(*heard.lock().unwrap(), [Change::Opened, Change::Closed]);
     }
 
     #[tokio::test(start_paused = true)]
