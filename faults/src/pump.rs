@@ -69,6 +69,8 @@ impl<'c> Pump<'c> {
                 Err(Closed) => break,
             }
         }
+        // An end is carried like everything else: when a stall is over.
+        let _passes_or_is_closed = self.passable().await;
         to.shutdown().await.map_err(|_| Cut)?;
         // What comes all the same is for nobody.
         while read.recv().await.is_some() {}

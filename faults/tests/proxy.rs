@@ -99,9 +99,12 @@ async fn what_is_late_is_so_by_that_much_and_nothing_waits_for_what_is_before_it
 #[tokio::test]
 async fn stalled_nothing_comes_and_everything_afterwards() {
     let proxy = proxy().await;
-    let mut standing = client(&proxy).await;
+    let (mut standing, mut leaving) = (client(&proxy).await, client(&proxy).await);
     said(&mut standing, b"connected").await;
+    said(&mut leaving, b"connected").await;
     proxy.set(fault("stall"));
+    leaving.shutdown().await.unwrap();
+    hears_nothing(&mut leaving).await;
     let mut new = client(&proxy).await;
     for client in [&mut standing, &mut new] {
         client.write_all(b"hello").await.unwrap();
@@ -110,6 +113,8 @@ async fn stalled_nothing_comes_and_everything_afterwards() {
     proxy.set(fault("well"));
     assert_eq!(heard(&mut standing, 5).await.unwrap(), b"hello");
     assert_eq!(heard(&mut new, 5).await.unwrap(), b"hello");
+    let ended = timeout(SOON, leaving.read(&mut [0])).await.unwrap();
+    assert_eq!(ended.unwrap(), 0, "its end went there, and the other's came back");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use ridegate_faults::Fault;
 use tokio::sync::mpsc;
 
 /// A line holds no more; what is longer is no fault.
-const LONGEST: u64 = 1000;
+const LONGEST: usize = 1000;
 
 /// What comes on standard input.
 pub(super) struct Typed {
@@ -47,10 +47,19 @@ fn read(sender: &mpsc::Sender<String>) {
     let mut input = stdin().lock();
     loop {
         let mut line = Vec::new();
-        match input.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
+        match input.by_ref().take(LONGEST as u64).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
-            Ok(_) if sender.blocking_send(String::from_utf8_lossy(&line).into_owned()).is_err() => return,
+            // Nor is its rest.
+            Ok(read) if read == LONGEST && line.last() != Some(&b'\n') => {
+                line.clear();
+                if input.skip_until(b'\n').is_err() {
+                    return;
+                }
+            }
             Ok(_) => {}
+        }
+        if sender.blocking_send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+            return;
         }
     }
 }
