@@ -246,7 +246,7 @@ pub const CELLS: &[Cell] = &[
     at(Form::Cluster, partly("redis_node_dies", Redis, "Cluster, a node dies and comes back", NodeDies)),
     at(Form::Cluster, partly("redis_cluster_failover", Redis, "Cluster, failover", MasterDies)),
     at(Form::Sentinel, partly("redis_sentinel_failover", Redis, "Sentinel, failover", MasterDies)),
-    from_start(whole("redis_absent", Redis, "absent at the start", Wire("refuse"))),
+    Cell { says: Always, ..from_start(whole("redis_absent", Redis, "absent at the start", Wire("refuse"))) },
     whole("registry_refused", Registry, "refused", Wire("refuse")),
     in_slice(whole("registry_stalled", Registry, "stalled", Wire("stall"))),
     unnoticed("registry_slow_inside", Registry, "slow, 5 ms: inside its cap", Wire("latency=5ms")),

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use ridegate_sim::authority::Mood;
+
 use super::{
-    cells::{Cell, Form, How, Upstream},
+    cells::{Break, Cell, How, Upstream},
     load::{Left, Seen},
     riders::Class,
     stand::Counts,
@@ -129,6 +131,8 @@ impl fmt::Display for Complaint {
 
 /// A process that is later than this with what it does by the clock has too little of the machine to say anything.
 const LATE: Duration = Duration::from_millis(15);
+/// Between two calls that a breaker tries.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 /// What was said for a moment around it may be of either side.
 const AROUND: Duration = Duration::from_millis(300);
 
@@ -225,22 +229,25 @@ impl Cell {
     /// Whether an honest answer is one of those that are right at that moment.
     fn expects(&self, when: When, Seen { class, told, .. }: &Seen) -> bool {
         let cause = self.who.cause();
+        let is_unnoticed = [self.fails, self.says, self.tells] == [How::Never; 3];
         let hangs = |class: Class| class.needs(self.who) || (self.from_start && class.rests_on(self.who));
         let Ok(told) = told else {
             // A partner's call.
-            let may_be = matches!(self.who, Upstream::Registry | Upstream::Authority);
+            let may_be = !is_unnoticed && matches!(self.who, Upstream::Registry | Upstream::Authority);
             return may_be && matches!(when, When::Between | When::Broken);
         };
         let is_well = told.said == class.well() && told.cause.is_none();
         let says = told.said == class.well() && told.cause == Some(cause);
         let fails = told.is_failed_by(cause);
-        // Asked with no time left.
-        let says = says || (fails && self.who == Upstream::Redis);
+        // Asked with no time left. Who is known to be away is not asked.
+        let is_asked = when != When::Broken || self.says != How::Always;
+        let says = says || (fails && is_asked && self.who == Upstream::Redis);
         let sometimes = is_well
             || (says && class.rests_on(self.who))
             || (fails && hangs(*class))
             || (says && hangs(*class));
         match when {
+            When::Between if is_unnoticed => is_well,
             When::Between => sometimes,
             When::Broken if class.needs(self.who) => match self.fails {
                 How::Never => is_well,
@@ -256,16 +263,30 @@ impl Cell {
         }
     }
 
+    /// Whether there is a breaker that this opens, of its own: Redis has one in each connection.
+    const fn has_breaker(&self) -> bool {
+        match self.who {
+            Upstream::Redis => false,
+            Upstream::Resolver => true,
+            // Until it was reached once it is not asked at all.
+            Upstream::Registry => !self.from_start,
+            // That it is asked too much is an answer.
+            Upstream::Authority => !matches!(self.how, Break::Feels(Mood::Exhausted)),
+        }
+    }
+
     /// What counts questions of verdicts to it.
     pub const fn questions(&self) -> &'static [&'static str] {
         match self.who {
             Upstream::Redis => &["ridegate_upstream_duration_seconds_count{upstream=\"redis\",call=\"take\""],
-            Upstream::Registry => {
-                &["ridegate_upstream_duration_seconds_count{upstream=\"registry\",call=\"find\""]
-            }
+            Upstream::Registry => &[
+                "ridegate_upstream_duration_seconds_count{upstream=\"registry\",call=\"find\"",
+                "ridegate_upstream_skipped_total{upstream=\"registry\"",
+            ],
             Upstream::Authority => &[
                 "ridegate_upstream_duration_seconds_count{upstream=\"authority\",call=\"Lookup\"",
                 "ridegate_upstream_duration_seconds_count{upstream=\"authority\",call=\"BatchLookup\"",
+                "ridegate_upstream_skipped_total{upstream=\"authority\"",
             ],
             Upstream::Resolver => &[
                 "ridegate_resolver_duration_seconds_count{partner=\"yitongxing\"",
@@ -281,7 +302,7 @@ pub fn outcomes(cell: &Cell, from: &Counts, to: &Counts) -> BTreeMap<String, f64
     for begins in cell.questions() {
         for (sample, up) in to.since(from, begins) {
             let label = |name: &str| sample.split_once(name)?.1.split('"').nth(1);
-            let outcome = label("outcome=").or_else(|| label("cause=")).unwrap_or_default();
+            let outcome = label("outcome=").or_else(|| label("cause=")).unwrap_or("breaker");
             *outcomes.entry(outcome.to_owned()).or_default() += up;
         }
     }
@@ -317,10 +338,13 @@ fn metrics(cell: &Cell, run: &Run) -> Vec<String> {
             wrong.push(format!("Redis was asked {asked} times although it is away"));
         }
     }
-    if cell.tells == How::Always && cell.who == Upstream::Resolver {
+    if cell.has_breaker() && cell.tells == How::Always && cell.fails == How::Always {
         let outcomes = outcomes(cell, known, mended);
-        if !outcomes.contains_key("breaker") {
-            wrong.push(format!("the resolver was asked every time although it is away: {outcomes:?}"));
+        let skipped = outcomes.get("breaker").copied().unwrap_or_default();
+        let asked = outcomes.values().sum::<f64>() - skipped;
+        let broken = run.moments.mended.saturating_sub(run.moments.known);
+        if skipped < 1.0 || asked > 1.0 + broken.as_secs_f64() / SHORTEST_PAUSE.as_secs_f64() {
+            wrong.push(format!("it was asked although it is away: {outcomes:?}"));
         }
     }
     wrong
@@ -339,7 +363,7 @@ fn logged(cell: &Cell, pace: &Pace, run: &Run) -> Vec<String> {
         How::Sometimes => {
             let degraded = run.broken().filter(|seen| !seen.is_well()).count();
             let is_told = gone > 0 || degraded < run.broken().count() / 2;
-            is_told && gone <= 2 * seconds && (back == gone || cell.form == Form::Cluster)
+            is_told && gone <= 2 * seconds && (back == gone || matches!(cell.how, Break::MasterDies))
         }
         // A machine that does other work too may lose it twice.
         How::Always if pace.elsewhere > 0.0 => gone >= 1 && gone == back && gone <= 2 * seconds,

@@ -2,12 +2,12 @@
 //! is of a class, of which it is known what is right.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha20Rng;
 use ridegate_proto::{
     partner::v1::{LinkResult, partner_service_client::PartnerServiceClient},
@@ -72,7 +72,7 @@ struct Shared {
     channels: Vec<Channel>,
     seen: Mutex<Vec<Seen>>,
     /// Codes that were used.
-    used: Mutex<VecDeque<Vec<u8>>>,
+    used: Mutex<Vec<Vec<u8>>>,
     /// Accounts whose link was acknowledged, and those for which it was not.
     links: Mutex<HashMap<u64, bool>>,
 }
@@ -161,7 +161,12 @@ async fn drive(
         match class {
             Class::Linking => drop(under_way.spawn(shared.link(at, riders.next_link()))),
             Class::Replay => {
-                let used = shared.used.lock().unwrap().pop_front();
+                // Any of them: used before it broke, while it is broken, or since.
+                let used = {
+                    let mut used = shared.used.lock().unwrap();
+                    let many = used.len();
+                    (many > 0).then(|| used.swap_remove(chance.random_range(0..many)))
+                };
                 if let Some(code) = used {
                     under_way.spawn(shared.tap(at, class, code));
                 }
@@ -171,7 +176,9 @@ async fn drive(
                 under_way.spawn(shared.tap(at, class, code));
             }
         }
-        while under_way.try_join_next().is_some() {}
+        while let Some(ended) = under_way.try_join_next() {
+            ended.unwrap();
+        }
     }
     while let Some(ended) = under_way.join_next().await {
         ended.unwrap();
@@ -201,7 +208,7 @@ impl Shared {
         });
         let is_used = told.as_ref().is_ok_and(|told| told.said == "ALLOW HEALTH_OK");
         if is_used && matches!(class, Class::Warm | Class::Cold) {
-            self.used.lock().unwrap().push_back(code);
+            self.used.lock().unwrap().push(code);
         }
         let took = began.elapsed().saturating_sub(due);
         self.seen.lock().unwrap().push(Seen { class, due, took, told });
