@@ -10,7 +10,11 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
+
+/// The longest that it may take to serve, or to end.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 pub fn ridegate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ridegate"));
@@ -77,7 +81,9 @@ impl Process {
             }
             said
         });
-        let (Ok(operations), Ok(address)) = (address.recv(), address.recv()) else {
+        let said = || address.recv_timeout(PATIENCE);
+        let (Ok(operations), Ok(address)) = (said(), said()) else {
+            let _ended_before = child.kill();
             child.wait().unwrap();
             return Err(log.join().unwrap());
         };
@@ -101,7 +107,14 @@ impl Process {
     }
 
     fn end(&mut self) -> (Option<i32>, String) {
-        let status = self.child.wait().unwrap();
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(began.elapsed() < PATIENCE, "told to stop, it does not end");
+            thread::sleep(Duration::from_millis(2));
+        };
         (status.code(), self.log.take().unwrap().join().unwrap())
     }
 

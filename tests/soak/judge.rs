@@ -85,6 +85,9 @@ fn latency(rows: &[Row], quarter: usize) -> Duration {
 pub fn judge(rows: &[Row], killed: &[usize]) -> Vec<String> {
     let mut wrong = vec![];
     for replica in (0..rows[0].memory.len()).filter(|replica| !killed.contains(replica)) {
+        if rows.iter().any(|row| row.memory[replica] == 0) {
+            wrong.push(format!("replica {replica} was away, and nobody had ended it"));
+        }
         let Growth { a_day, from, to } = growth(rows, replica);
         if a_day > A_DAY {
             wrong.push(format!("replica {replica} grows by {:.0} MB a day", a_day / 1e6));

@@ -71,9 +71,7 @@ impl Load {
             let asked = self.now();
             match timeout(ANSWER, call(client)).await {
                 Ok(Ok(answer)) => return Some(answer.into_inner()),
-                Ok(Err(status)) if is_closed(&status) => {
-                    self.closed.fetch_add(1, Relaxed);
-                }
+                Ok(Err(status)) if is_closed(&status) => self.left(replica, asked),
                 Ok(Err(status)) => {
                     let away = self.history().anything(asked, self.now(), self.promise.recovered);
                     // Of budgets, too, a replica may have nothing in hand for a moment: it says when to come again.
@@ -91,6 +89,9 @@ impl Load {
                     self.wrong("a partner's call was not answered in time");
                     return None;
                 }
+            }
+            if self.is_over() {
+                return None;
             }
             if self.now() - began > PATIENCE {
                 self.wrong("a partner's call was answered nowhere");

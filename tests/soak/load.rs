@@ -195,6 +195,7 @@ impl Load {
         for attempt in 0.. {
             let replica = (show.replica + attempt % REPLICAS) % REPLICAS;
             let mut client = ValidatorServiceClient::new(self.channel(&identity, replica));
+            let tried = self.now();
             let answer = timeout(ANSWER, client.check(request.clone())).await;
             let answered = self.now();
             match answer {
@@ -208,7 +209,7 @@ impl Load {
                     self.note(&Seen { degraded: degraded.filter(|_| first), ..seen }, attempt);
                     return Some(Told { seen, answer });
                 }
-                Ok(Err(status)) if is_closed(&status) => {}
+                Ok(Err(status)) if is_closed(&status) => self.left(replica, tried),
                 Ok(Err(status)) => {
                     self.wrong(&format!("a tap was answered with a status: {status:?}"));
                     return None;
@@ -218,7 +219,9 @@ impl Load {
                     return None;
                 }
             }
-            self.closed.fetch_add(1, Relaxed);
+            if self.is_over() {
+                return None;
+            }
             if self.now() - asked > PATIENCE {
                 self.wrong("a tap was answered nowhere");
                 return None;
@@ -226,6 +229,16 @@ impl Load {
             sleep(BEFORE_AGAIN).await;
         }
         None
+    }
+
+    /// A replica has closed a connection since then: only one that was ended may.
+    pub fn left(&self, replica: u8, since: Duration) {
+        self.closed.fetch_add(1, Relaxed);
+        let was_ended =
+            self.history().touched(Part::Replica(replica), since, self.now(), self.promise.recovered);
+        if !was_ended && !self.is_over() {
+            self.wrong(&format!("replica {replica} closed a connection, and nobody had ended it"));
+        }
     }
 
     fn note(&self, seen: &Seen, attempts: u8) {

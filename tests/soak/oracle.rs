@@ -15,8 +15,8 @@ pub struct Promise {
     pub recovered: Duration,
     /// A Redis that was started anew has been told every claim that a replica knows.
     pub told: Duration,
-    /// Others use the machine: what was too slow while nothing was away is counted, not condemned. What lets nobody in who
-    /// should not be is never excused by it.
+    /// Others use the machine: what was too slow while nothing was away is counted, not condemned. What lets somebody in who
+    /// should not be is never excused by it, but for a used code that says that Redis was not asked.
     pub hurries: bool,
 }
 
@@ -189,7 +189,13 @@ fn shaken(seen: &Seen, expect: Expect<'_>, history: &History, promise: &Promise)
         Expect::Shown { first } => first,
         _ => seen.asked,
     };
-    let behind = [Part::Redis, Part::Postgres, Part::Authority, Part::Replica(seen.replica)];
+    let own = Part::Replica(seen.replica);
+    let behind: &[Part] = match seen.degraded {
+        Some(DegradedCause::Redis) => &[own, Part::Redis],
+        Some(DegradedCause::Registry) => &[own, Part::Postgres],
+        Some(DegradedCause::Authority) => &[own, Part::Authority],
+        _ => &[own, Part::Redis, Part::Postgres, Part::Authority],
+    };
     behind.iter().any(|part| history.touched(*part, from, seen.answered, promise.recovered))
         // The verdict may be one that another replica made before it was killed.
         || (0..4).any(|replica| history.touched(Part::Replica(replica), from, seen.answered, Duration::ZERO))
@@ -237,15 +243,16 @@ fn once_more(let_in: &[LetIn], seen: &Seen, history: &History, promise: &Promise
     {
         return Wrong("let in twice at one replica");
     }
-    // A verdict has one mark: where more is away than Redis, another may stand in its place.
-    let alone = seen.degraded.is_some() && {
+    // Who is let in without Redis having been asked bears its mark, whatever else is away.
+    let by_itself = seen.degraded == Some(DegradedCause::Redis);
+    let alone = by_itself && {
         let away = |part| history.touched(part, seen.asked, seen.answered, promise.recovered);
         away(Part::Redis) || away(Part::Replica(seen.replica))
     };
     if alone || !is_known(let_in, seen, history, promise) {
         return Excused(LET_IN_ONCE_MORE);
     }
-    if promise.hurries && seen.degraded.is_some() {
+    if promise.hurries && by_itself {
         return Excused(ALONE);
     }
     Wrong("let in again although Redis knew")

@@ -86,11 +86,22 @@ fn codes_that_are_not_genuine_are_told_whatever_is_away() {
 fn a_look_up_fails_only_while_something_is_away_and_says_so() {
     let well = Expect::Fresh(Standing::Well);
     let lookup = marked(DegradedCause::Authority, seen(Reason::LookupFailed, 10));
-    for part in [Part::Authority, Part::Postgres, Part::Redis, Part::Replica(0)] {
-        check(well, lookup, &[away(part, 9, 11)], Excused(LOOKUP_FAILED));
-        check(well, lookup, &[away(part, 3, 5)], Excused(LOOKUP_FAILED));
-        check(well, lookup, &[away(part, 3, 4)], WRONG);
-        check(well, seen(Reason::LookupFailed, 10), &[away(part, 9, 11)], WRONG);
+    let marks = [
+        (Part::Authority, DegradedCause::Authority),
+        (Part::Postgres, DegradedCause::Registry),
+        (Part::Redis, DegradedCause::Redis),
+    ];
+    for (named, mark) in marks {
+        let lookup = marked(mark, seen(Reason::LookupFailed, 10));
+        for part in [named, Part::Replica(0)] {
+            check(well, lookup, &[away(part, 9, 11)], Excused(LOOKUP_FAILED));
+            check(well, lookup, &[away(part, 3, 5)], Excused(LOOKUP_FAILED));
+            check(well, lookup, &[away(part, 3, 4)], WRONG);
+            check(well, seen(Reason::LookupFailed, 10), &[away(part, 9, 11)], WRONG);
+        }
+        for (other, _) in marks.into_iter().filter(|(part, _)| *part != named) {
+            check(well, lookup, &[away(other, 9, 11)], WRONG);
+        }
     }
     check(well, lookup, &[], WRONG);
     check(well, lookup, &[away(Part::Replica(1), 3, 5)], WRONG);
@@ -217,6 +228,8 @@ fn on_a_busy_machine_what_was_slow_is_excused_and_what_is_unsafe_is_not() {
     let copied = Expect::Copied(&let_in);
     let marked = marked(DegradedCause::Redis, seen(Reason::HealthOk, 20));
     assert_eq!(hurried(copied, marked), Excused(ALONE));
+    let otherwise = Seen { degraded: Some(DegradedCause::Registry), ..marked };
+    assert!(matches!(hurried(copied, otherwise), Wrong(_)), "Redis was asked, and knew");
     assert!(matches!(hurried(copied, seen(Reason::HealthOk, 20)), Wrong(_)), "nothing said");
     assert!(matches!(hurried(copied, by(1, marked)), Wrong(_)), "it knew by itself");
     assert_eq!(hurried(Expect::Out, seen(Reason::Throttled, 20)), Excused(THROTTLED));

@@ -100,6 +100,8 @@ fn churn_at_constant_load_keeps_memory_and_latency_flat() {
         look_at_everything(&load).await;
         report::print(&load);
         report::assert_right(&load, minutes.is_some());
+        assert!(!load.is_over(), "stopped before its end");
+        report::assert_worth_it(&load);
         assert!(rows.len() >= 3, "nothing was watched");
         if let Some(wrong) = minutes.and_then(|_| judge::print(&rows)) {
             panic!("{wrong}");
@@ -191,6 +193,10 @@ fn reap(tasks: &mut JoinSet<()>) {
 
 /// Every account is as it was acknowledged, at a replica of the seed's.
 async fn look_at_everything(load: &Shared) {
+    // Ctrl-C ends the replicas too.
+    if load.is_over() {
+        return;
+    }
     let mut rng = ChaCha20Rng::seed_from_u64(load.plan.seed);
     let accounts = load.ledger.accounts();
     let accounts = accounts.into_iter().map(|account| (account, rng.random_range(0..REPLICAS)));
