@@ -98,7 +98,7 @@ GUARDS = [
         "gateway/src/resolve/facts.rs",
         "let believed = age_of(self.fetched_at) <= freshness.no_record;",
         "let believed = age_of(self.fetched_at) <= freshness.unwatched;",
-        "test(in_days_of_outages_no_facts_are_believed)",
+        "test(/^resolve::days::/)",
     ),
     Guard(
         "older-facts-do-not-replace",
@@ -268,5 +268,6 @@ GUARDS = [
         "let retry = same_device && known_request;",
         "let retry = false;",
         "test(/^claims::/)",
+        END_TO_END,
     ),
 ]

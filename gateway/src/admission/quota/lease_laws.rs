@@ -150,7 +150,7 @@ proptest! {
         }
         prop_assert!(i64::from(admitted.last().unwrap().1) + given <= granted);
         admitted.dedup_by_key(|(at, _)| *at);
-        // Kept is the first of every moment: what was admitted before it.
+        // Kept is the first of every moment: from the first token of one moment to the first of a later one.
         let end = (now + Duration::from_nanos(1), admitted.last().unwrap().1);
         for (index, (from, before)) in admitted.iter().enumerate() {
             for (to, after) in admitted[index..].iter().chain([&end]) {
@@ -159,6 +159,18 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_was_granted_too_long_ago_is_taken_no_more() {
+    let rate = Rate { per_second: NonZeroU32::new(100).unwrap(), burst: NonZeroU32::new(100).unwrap() };
+    let now = Instant::now();
+    let (lease, mut bank) = (Lease::new(rate, now), Bank::new(now));
+    lease.want();
+    let ask = lease.ask(now, None);
+    lease.settle(&ask, bank.serve(0, &ask, now), now);
+    assert!(lease.take(now + GOOD_FOR - Duration::from_millis(1)).taken);
+    assert!(!lease.take(now + GOOD_FOR).taken, "Redis takes this replica for dead soon");
 }
 
 /// Replicas in rounds as the fleet keeps them, a millisecond from Redis.
