@@ -1,10 +1,8 @@
 //! Claims in this process.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use indexmap::{IndexMap, map::Entry};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -25,8 +23,8 @@ pub struct ClaimName {
 
 /// Enough that two taps rarely wait for each other.
 const SHARDS: usize = 64;
-/// A shard has room for this many from the start.
-const ROOM: usize = 224;
+/// A shard is not swept before it holds this many.
+const SWEEP_FROM: usize = 256;
 
 /// A table of claims. None is dropped before its code is over: a claim forgotten is a replay let in.
 #[derive(Debug)]
@@ -34,12 +32,17 @@ pub struct ClaimTable {
     shards: Vec<Mutex<Shard>>,
 }
 
+/// Claims lie one after the other, so that a shard takes as much memory as it holds claims: of a table of buckets it would
+/// be a power of two, and a shard here and there that holds a few more than the others would take twice as much.
 #[derive(Debug)]
-struct Shard(HashMap<ClaimName, Claim>);
+struct Shard {
+    claims: IndexMap<ClaimName, Claim>,
+    sweep_at: usize,
+}
 
 impl Default for ClaimTable {
     fn default() -> Self {
-        let shard = || Mutex::new(Shard(HashMap::with_capacity(ROOM)));
+        let shard = || Mutex::new(Shard { claims: IndexMap::new(), sweep_at: SWEEP_FROM });
         Self { shards: std::iter::repeat_with(shard).take(SHARDS).collect() }
     }
 }
@@ -56,7 +59,7 @@ impl ClaimTable {
         let Some(mut shard) = self.shard(&key) else { return Ruling::Replayed };
         let now = next.at;
         shard.sweep(now);
-        match shard.0.entry(key) {
+        match shard.claims.entry(key) {
             Entry::Vacant(free) => {
                 free.insert(Claim::new(next, until));
                 Ruling::Fresh
@@ -79,7 +82,7 @@ impl ClaimTable {
     /// The fleet takes this showing for the first. What is used up here, or being decided, stays as it is.
     pub fn begin_anew(&self, key: ClaimName, first: Showing, until: Timestamp) {
         if let Some(mut shard) = self.shard(&key) {
-            match shard.0.entry(key) {
+            match shard.claims.entry(key) {
                 Entry::Vacant(free) => {
                     free.insert(Claim::new(first, until));
                 }
@@ -99,10 +102,10 @@ impl ClaimTable {
     /// A showing of the claim that the verdict `of` made will not be decided. When none is, the claim is given back.
     pub fn release(&self, key: &ClaimName, of: Uuid) {
         if let Some(mut shard) = self.shard(key)
-            && let Some(claim) = shard.0.get_mut(key).filter(|claim| claim.is_of(of))
+            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
             && claim.leave()
         {
-            shard.0.remove(key);
+            shard.claims.swap_remove(key);
         }
     }
 
@@ -119,7 +122,7 @@ impl ClaimTable {
     /// The fleet may have lost everything that it was told.
     pub fn forget_told(&self) {
         for shard in &self.shards {
-            lock(shard).0.values_mut().for_each(|claim| claim.told(None));
+            lock(shard).claims.values_mut().for_each(|claim| claim.told(None));
         }
     }
 
@@ -133,14 +136,14 @@ impl ClaimTable {
         self.shards.iter().map(move |shard| {
             let is_wanted = |claim: &Claim| !claim.is_over(now) && claim.is_untold(shown_before);
             let shard = lock(shard);
-            let wanted = shard.0.iter().filter(|(_, claim)| is_wanted(claim));
+            let wanted = shard.claims.iter().filter(|(_, claim)| is_wanted(claim));
             wanted.map(|(name, claim)| (*name, claim.clone())).collect()
         })
     }
 
     fn change(&self, key: &ClaimName, of: Uuid, change: impl FnOnce(&mut Claim)) {
         if let Some(mut shard) = self.shard(key)
-            && let Some(claim) = shard.0.get_mut(key).filter(|claim| claim.is_of(of))
+            && let Some(claim) = shard.claims.get_mut(key).filter(|claim| claim.is_of(of))
         {
             change(claim);
         }
@@ -149,7 +152,7 @@ impl ClaimTable {
     /// How many are held, over or not.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).0.len()).sum()
+        self.shards.iter().map(|shard| lock(shard).claims.len()).sum()
     }
 
     fn shard(&self, key: &ClaimName) -> Option<MutexGuard<'_, Shard>> {
@@ -159,22 +162,17 @@ impl ClaimTable {
 }
 
 impl Shard {
-    /// Drops what is over, when the table is full, and leaves a quarter of it free: a constant share of every insertion. The
-    /// others leave the table and enter it again, which stays where it is: dropped in place, claims would leave marks
-    /// behind, for which the table would double; and tables that move leave holes in the memory of the process.
+    /// Drops what is over each time that half as many have come as were left the last time: a constant share of every
+    /// insertion. After a rush the room for it is given back.
     fn sweep(&mut self, now: Timestamp) {
-        let Self(claims) = self;
-        if claims.len() < claims.capacity() {
-            return;
+        if self.claims.len() >= self.sweep_at {
+            self.claims.retain(|_, claim| !claim.is_over(now));
+            let live = self.claims.len();
+            self.sweep_at = SWEEP_FROM.max(live + live / 2);
+            if self.claims.capacity() > 4 * self.sweep_at {
+                self.claims.shrink_to(self.sweep_at);
+            }
         }
-        let kept: Vec<_> = claims.drain().filter(|(_, claim)| !claim.is_over(now)).collect();
-        let (live, room) = (kept.len(), claims.capacity());
-        if live > room / 4 * 3 {
-            claims.reserve(room + 1);
-        } else if live < room / 8 {
-            claims.shrink_to(ROOM.max(live * 2));
-        }
-        claims.extend(kept);
     }
 }
 
@@ -236,7 +234,7 @@ mod tests {
         for second in 0..86_400 {
             table.take(key(second), showing(1, second.into()), at(i64::from(second) + 420), DOUBLE_READ);
             let shard = lock(&table.shards[0]);
-            (most, room) = (most.max(shard.0.len()), room.max(shard.0.capacity()));
+            (most, room) = (most.max(shard.claims.len()), room.max(shard.claims.capacity()));
         }
         assert!(most >= 420, "what is not over is there");
         assert!(room < 2 * most, "room for {room}, of whom there are {most} at most");
@@ -248,7 +246,7 @@ mod tests {
         for number in 0..30_000 {
             table.take(key(number), showing(1, 10), at(100), DOUBLE_READ);
         }
-        let room = || lock(&table.shards[0]).0.capacity();
+        let room = || lock(&table.shards[0]).claims.capacity();
         assert!(room() >= 30_000);
         for number in 30_000..90_000 {
             table.take(key(number), showing(1, number.into()), at(i64::from(number) + 60), DOUBLE_READ);
