@@ -14,7 +14,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{authority::connected, retry::{Retries, is_passing}};
+use super::{
+    authority::connected,
+    retry::{Retries, is_passing},
+};
 use crate::domain::passage::Direction;
 
 /// The largest answer, in bytes. One that keeps the contract has less than 2 KiB.
