@@ -48,7 +48,7 @@ fn every_verdict_of_every_class_is_checked_measured_and_drawn() {
     let done = bench(&arguments);
     let shown = text(&done.stdout);
     assert_eq!(done.status.code(), Some(0), "{shown}{}", text(&done.stderr));
-    assert!(shown.trim_end().ends_with("every verdict was the one that was due"), "{shown}");
+    assert!(shown.contains("every verdict was the one that was due"), "{shown}");
 
     let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
     let steps = report["steps"].as_array().unwrap();

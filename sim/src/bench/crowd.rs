@@ -1,6 +1,6 @@
 //! Riders: those whom the gateway knows, and those who come for the first time.
 
-use std::{iter::repeat_with, sync::Arc};
+use std::{iter::repeat_with, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng};
@@ -22,6 +22,8 @@ use crate::{
 
 /// How long ago the oldest code of a phone was made that is shown.
 const AGE_S: u32 = 600;
+/// How long codes that were made at once can be shown: until the oldest is over, and its reader's clock may be ahead.
+pub(super) const SHOWN_WITHIN: Duration = Duration::from_secs(MAX_VALIDITY_S as u64 - AGE_S as u64 - 30);
 /// How long authorizations hold.
 const AUTHORIZED_S: u32 = 86_400;
 /// Riders whose partner keeps a book of them: it has no room for more.
@@ -107,6 +109,8 @@ impl Crowd {
         );
         crowd.link(&people).await?;
         for person in people {
+            // Whoever wants to stop is heard meanwhile.
+            tokio::task::yield_now().await;
             let phone = crowd.phone(&person)?;
             crowd.known.push(Known { person, phone, last: 0 });
         }

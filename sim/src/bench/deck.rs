@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use ridegate_adapters::MAX_VALIDITY_S;
+use tokio::sync::mpsc;
 
 use super::{
     crowd::{self, Crowd, Known, Person},
@@ -89,7 +90,10 @@ pub(super) async fn make(count: usize, mix: &Mix, crowd: &mut Crowd) -> Result<V
     }
     let trust = Arc::clone(&crowd.trust);
     let seed = crowd.rng.random();
-    tokio::task::spawn_blocking(move || sign(drafts, &trust, seed)).await?
+    let (wanted, until) = mpsc::channel(1);
+    let taps = tokio::task::spawn_blocking(move || sign(drafts, &trust, seed, &wanted)).await?;
+    drop(until);
+    taps
 }
 
 /// A new phone's first code, of this second.
@@ -150,8 +154,8 @@ fn again(of: usize, drafts: &[Draft]) -> Result<Draft> {
     Ok(Draft { class: Class::Replay, what: What::Again(of), due: Due::Replay(of), caller })
 }
 
-/// On all cores.
-fn sign(drafts: Vec<Draft>, trust: &Trust, seed: u64) -> Result<Vec<Tap>> {
+/// On all cores, as long as the codes are wanted.
+fn sign(drafts: Vec<Draft>, trust: &Trust, seed: u64, wanted: &mpsc::Sender<()>) -> Result<Vec<Tap>> {
     let each = drafts.len().div_ceil(super::cores()?).max(1);
     let progress = progress(drafts.len().div_ceil(PORTION), "codes are signed, by 500 ");
     let mut codes = thread::scope(|scope| {
@@ -161,7 +165,7 @@ fn sign(drafts: Vec<Draft>, trust: &Trust, seed: u64) -> Result<Vec<Tap>> {
             .map(|(drafts, chunk)| {
                 let rng = ChaCha20Rng::seed_from_u64(seed.wrapping_add(chunk));
                 let progress = progress.clone();
-                scope.spawn(move || signed(drafts, trust, rng, &progress))
+                scope.spawn(move || signed(drafts, trust, rng, &progress, wanted))
             })
             .collect();
         let mut codes = Vec::with_capacity(drafts.len());
@@ -187,6 +191,7 @@ fn signed(
     trust: &Trust,
     mut rng: ChaCha20Rng,
     progress: &Progress,
+    wanted: &mpsc::Sender<()>,
 ) -> Result<Vec<Vec<u8>>> {
     let mut codes = Vec::with_capacity(drafts.len());
     for (place, draft) in drafts.iter().enumerate() {
@@ -199,6 +204,7 @@ fn signed(
             What::Again(_) => Vec::new(),
         });
         if place.is_multiple_of(PORTION) {
+            ensure!(!wanted.is_closed(), "nobody waits for the codes any more");
             progress.step();
         }
     }

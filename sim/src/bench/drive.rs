@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use ridegate_proto::validator::v1::{
-    CheckRequest, Direction, check_request::Medium, validator_service_client::ValidatorServiceClient,
+    CheckRequest, Direction, Verdict, check_request::Medium, validator_service_client::ValidatorServiceClient,
 };
 use tokio::{
     runtime::Handle,
@@ -25,7 +25,7 @@ use tonic::{Status, transport::Channel};
 
 use super::{
     deck::{Due, Tap},
-    tally::{Ended, Tally},
+    tally::{Standing, Tally},
 };
 use crate::progress::Progress;
 
@@ -35,12 +35,22 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// A deck of taps that is being shown.
 struct Show {
     taps: Vec<Tap>,
-    ended: Vec<AtomicU8>,
+    /// Of each tap that shows a code for the first time.
+    codes: Vec<Code>,
     callers: Vec<Channel>,
     tally: Mutex<Tally>,
+    /// The longest that a tap was late by the callers' own fault, in µs.
+    late: AtomicU64,
     /// Makes request ids of their own.
     name: String,
     progress: Progress,
+}
+
+#[derive(Default)]
+struct Code {
+    /// It was shown again.
+    again: AtomicBool,
+    let_in: AtomicBool,
 }
 
 /// What came of it.
@@ -56,10 +66,11 @@ pub(super) struct Shown {
 impl Show {
     fn new(taps: Vec<Tap>, callers: &[Channel], name: &str, progress: Progress) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            ended: taps.iter().map(|_| AtomicU8::new(Ended::Open as u8)).collect(),
+            codes: taps.iter().map(|_| Code::default()).collect(),
             taps,
             callers: callers.to_vec(),
             tally: Mutex::new(Tally::new()?),
+            late: AtomicU64::new(0),
             name: name.to_owned(),
             progress,
         }))
@@ -67,11 +78,14 @@ impl Show {
 
     /// Shows the code of this place. What it took is counted from when it was due.
     async fn tap(&self, place: usize, due: Instant) {
-        let (Some(tap), Some(ended)) = (self.taps.get(place), self.ended.get(place)) else { return };
-        let first = match tap.due {
-            Due::Replay(of) => self.ended.get(of).map(Ended::overtake),
-            Due::Verdict(_) => None,
+        self.late.fetch_max(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
+        let Some(tap) = self.taps.get(place) else { return };
+        let (first, is_again) = match tap.due {
+            Due::Replay(of) => (of, true),
+            Due::Verdict(_) => (place, false),
         };
+        let Some(code) = self.codes.get(first) else { return };
+        code.again.fetch_or(is_again, Relaxed);
         let callers = self.callers.len().max(1);
         let Some(channel) = self.callers.get(tap.caller % callers) else { return };
         let request = CheckRequest {
@@ -86,9 +100,10 @@ impl Show {
         let answer = timeout(ANSWER, client.check(request)).await;
         let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
         let (answer, took) = (answer.map(tonic::Response::into_inner), due.elapsed());
-        let before = first.unwrap_or_else(|| Ended::read(ended.load(Relaxed)));
-        let now = self.lock().note(tap.class, &tap.due, before, &answer, took);
-        ended.store(now as u8, Relaxed);
+        let allow = answer.as_ref().is_ok_and(|answer| answer.verdict() == Verdict::Allow);
+        let code =
+            Standing { overtaken: code.again.load(Relaxed), let_in: code.let_in.fetch_or(allow, Relaxed) };
+        self.lock().note(tap.class, &tap.due, code, &answer, took);
         self.progress.step();
     }
 
@@ -96,25 +111,13 @@ impl Show {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn over(self: Arc<Self>, began: Instant, late: Duration) -> Result<Shown> {
+    fn over(self: Arc<Self>, began: Instant) -> Result<Shown> {
         let took = began.elapsed();
         let this = Arc::into_inner(self).context("somebody still taps")?;
         this.progress.finish();
         let tally = this.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let late = Duration::from_micros(this.late.into_inner());
         Ok(Shown { taps: this.taps.len(), tally, took, late })
-    }
-}
-
-impl Ended {
-    /// How a tap stands whose code is shown again.
-    fn overtake(of: &AtomicU8) -> Self {
-        let (open, overtaken) = (Self::Open as u8, Self::Overtaken as u8);
-        Self::read(of.compare_exchange(open, overtaken, Relaxed, Relaxed).unwrap_or_else(|now| now))
-    }
-
-    fn read(number: u8) -> Self {
-        let all = [Self::Overtaken, Self::LetIn, Self::Inspected, Self::Failed];
-        all.into_iter().find(|one| *one as u8 == number).unwrap_or(Self::Open)
     }
 }
 
@@ -142,7 +145,7 @@ pub(super) async fn at_most(
         });
     }
     streams.join_all().await;
-    show.over(began, Duration::ZERO)
+    show.over(began)
 }
 
 /// At this rate, whether or not they are answered: taps come by themselves, as riders do, so many a second on average.
@@ -161,15 +164,15 @@ pub(super) async fn at_rate(
         // A thread of its own: the timers of the runtime have a grain of a millisecond.
         spawn_blocking(move || pace(&show, rate, began, &runtime, &left))
     };
-    let late = pacing.await?;
+    pacing.await?;
     // Nothing is ever sent: it ends when everybody has left.
     let _nothing = all.recv().await;
-    show.over(began, late)
+    show.over(began)
 }
 
-/// Begins every tap when it is due. Returns by how much the latest was late.
-fn pace(show: &Arc<Show>, rate: f64, began: Instant, runtime: &Handle, left: &mpsc::Sender<()>) -> Duration {
-    let (mut rng, mut at, mut late) = (ChaCha20Rng::seed_from_u64(1), 0.0, Duration::ZERO);
+/// Begins every tap when it is due.
+fn pace(show: &Arc<Show>, rate: f64, began: Instant, runtime: &Handle, left: &mpsc::Sender<()>) {
+    let (mut rng, mut at) = (ChaCha20Rng::seed_from_u64(1), 0.0);
     for place in 0..show.taps.len() {
         // Nobody waits for the rest.
         if left.is_closed() {
@@ -182,7 +185,6 @@ fn pace(show: &Arc<Show>, rate: f64, began: Instant, runtime: &Handle, left: &mp
         if !wait.is_zero() {
             thread::sleep(wait);
         }
-        late = late.max(due.elapsed());
         let (show, left) = (Arc::clone(show), left.clone());
         runtime.spawn(async move {
             show.tap(place, due).await;
@@ -190,5 +192,4 @@ fn pace(show: &Arc<Show>, rate: f64, began: Instant, runtime: &Handle, left: &mp
             drop(left);
         });
     }
-    late
 }

@@ -15,14 +15,14 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use tonic::transport::Channel;
 
 use self::{
-    crowd::Crowd,
+    crowd::{Crowd, SHOWN_WITHIN},
     drive::Shown,
     stand::{Gateway, Stand},
 };
@@ -149,7 +149,12 @@ impl Bench<'_> {
 
     /// Shows so many codes.
     async fn step(&mut self, count: usize, mix: &Mix, pace: Pace) -> Result<Step> {
+        let began = Instant::now();
         let taps = deck::make(count, mix, &mut self.crowd).await?;
+        ensure!(
+            began.elapsed() + self.plan.long <= SHOWN_WITHIN,
+            "codes would run out before all are shown: ask for fewer --seconds, or for a lower --rate"
+        );
         self.shown += 1;
         let name = format!("bench-{}", self.shown);
         let unit = machine::unit().context("R cannot be measured")?;

@@ -131,9 +131,9 @@ impl Step {
         }
     }
 
-    /// Whether every tap was answered, and never wrongly.
+    /// Whether every tap was answered, never wrongly, and some were decided.
     pub fn is_right(&self) -> bool {
-        self.wrong == 0 && self.failed == 0 && self.taps > 0
+        self.wrong == 0 && self.failed == 0 && self.undecided < self.taps
     }
 
     /// In a line, for who waits.
@@ -282,10 +282,18 @@ impl fmt::Display for Report {
         }
         let (wrong, failed) =
             self.all().fold((0, 0), |(wrong, failed), step| (wrong + step.wrong, failed + step.failed));
-        if self.is_right() {
-            f.write_str("every verdict was the one that was due")
-        } else {
+        let undecided: u64 = self.all().map(|step| step.undecided).sum();
+        if (wrong, failed) != (0, 0) {
             write!(f, "{wrong} verdicts were WRONG, {failed} calls had no answer")
+        } else if !self.is_right() {
+            f.write_str("where every tap was left undecided, nothing was measured")
+        } else if undecided > 0 {
+            write!(
+                f,
+                "every verdict was the one that was due, but for {undecided} taps that were not decided"
+            )
+        } else {
+            f.write_str("every verdict was the one that was due")
         }
     }
 }
@@ -300,7 +308,7 @@ pub(super) mod tests {
     use crate::{
         bench::{
             deck::Due,
-            tally::{Ended, Tally},
+            tally::{Standing, Tally},
         },
         plan::enters,
         riders::Rider,
@@ -315,7 +323,13 @@ pub(super) mod tests {
         };
         let due = Due::Verdict(enters(Rider::Healthy));
         for ms in [1, 2, 3, 50] {
-            tally.note(Class::Known, &due, Ended::Open, &Ok(answer.clone()), Duration::from_millis(ms));
+            tally.note(
+                Class::Known,
+                &due,
+                Standing::default(),
+                &Ok(answer.clone()),
+                Duration::from_millis(ms),
+            );
         }
         let shown = Shown { taps: 4, tally, took: Duration::from_secs(2), late: Duration::from_millis(1) };
         let cost = |cpu_seconds, memory_bytes| Cost { cpu_seconds, memory_bytes };
@@ -361,6 +375,17 @@ pub(super) mod tests {
         let shown = report.to_string();
         assert!(shown.contains("WRONG  known: expected ALLOW HEALTH_OK, got ALLOW EXEMPT"), "{shown}");
         assert!(shown.ends_with("4 verdicts were WRONG, 0 calls had no answer"), "{shown}");
+    }
+
+    #[test]
+    fn a_report_says_what_was_not_decided_and_of_nothing_that_it_was_right() {
+        let mut report = report(&[Some(10.0)]);
+        report.steps.push(Step { undecided: 1, ..step(Some(20.0), Reason::HealthOk) });
+        assert!(report.is_right());
+        assert!(report.to_string().ends_with("was due, but for 1 taps that were not decided"), "{report}");
+        report.steps.push(Step { undecided: 4, ..step(Some(30.0), Reason::HealthOk) });
+        assert!(!report.is_right());
+        assert!(report.to_string().ends_with("nothing was measured"), "{report}");
     }
 
     #[test]

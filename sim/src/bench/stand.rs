@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -135,6 +136,8 @@ impl Stand {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            // Whatever starts it need not be it.
+            .process_group(0)
             .spawn()
             .with_context(|| format!("{}: cannot be started", program.display()))?;
         let mut gateway = Gateway { child: Some(child), operations: self.operations };
@@ -233,7 +236,7 @@ impl Gateway {
     /// Told to stop, it ends in order: what watches it is told all.
     pub(super) async fn stop(mut self) -> Result<()> {
         let Some(child) = &mut self.child else { return Ok(()) };
-        rustix::process::kill_process(Pid::from_child(child), Signal::TERM)?;
+        rustix::process::kill_process_group(Pid::from_child(child), Signal::TERM)?;
         let told = Instant::now();
         while child.try_wait()?.is_none() && told.elapsed() < STOPS_WITHIN {
             sleep(BETWEEN_TRIES).await;
@@ -245,7 +248,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            let _ended_before = child.kill();
+            let _ended_before = rustix::process::kill_process_group(Pid::from_child(child), Signal::KILL);
             let _known = child.wait();
         }
     }

@@ -14,19 +14,13 @@ const LONGEST: u64 = 60_000_000;
 /// Wrong answers that are told one by one.
 const TOLD: usize = 10;
 
-/// How a tap ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// Not yet.
-    Open,
-    /// Not yet, and its code is shown again meanwhile: either of the two may be the first.
-    Overtaken,
-    /// The rider was let in.
-    LetIn,
-    /// Somebody looks.
-    Inspected,
-    /// No answer came.
-    Failed,
+/// How a code stood when a tap was answered that showed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Standing {
+    /// It was shown again before its first tap was answered: any of them may be the one that is let in.
+    pub(super) overtaken: bool,
+    /// Another tap that showed it was let in.
+    pub(super) let_in: bool,
 }
 
 /// What an answer was worth.
@@ -64,27 +58,25 @@ impl Tally {
         })
     }
 
-    /// Notes an answer. `before` is how the tap stands whose code is shown again; of any other, how it stood itself.
+    /// Notes an answer.
     pub(super) fn note(
         &mut self,
         class: Class,
         due: &Due,
-        before: Ended,
+        code: Standing,
         answer: &Result<CheckResponse, Status>,
         took: Duration,
-    ) -> Ended {
+    ) {
         self.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        let (said, worth, ended) = match answer {
+        let (said, worth) = match answer {
             Ok(answer) => {
-                let allow = answer.verdict() == Verdict::Allow;
-                let reason = answer.reason();
-                let ended = if allow { Ended::LetIn } else { Ended::Inspected };
-                (shown(allow, reason), worth(due, before, allow, reason), ended)
+                let (allow, reason) = (answer.verdict() == Verdict::Allow, answer.reason());
+                (shown(allow, reason), worth(due, code, allow, reason))
             }
             // A gateway's words could name a caller's; the code says enough.
             Err(status) => {
                 self.failed += 1;
-                (format!("{:?}", status.code()), Worth::Right, Ended::Failed)
+                (format!("{:?}", status.code()), Worth::Right)
             }
         };
         match worth {
@@ -93,31 +85,23 @@ impl Tally {
             Worth::Wrong => {
                 self.wrong += 1;
                 if self.told.len() < TOLD {
-                    self.told.push(format!(
-                        "{}: expected {}, got {said}",
-                        class.name(),
-                        expected(due, before)
-                    ));
+                    self.told.push(format!("{}: expected {}, got {said}", class.name(), expected(due, code)));
                 }
             }
         }
         *self.answers.entry((class, said)).or_default() += 1;
-        ended
     }
 }
 
-fn worth(due: &Due, before: Ended, allow: bool, reason: Reason) -> Worth {
+fn worth(due: &Due, code: Standing, allow: bool, reason: Reason) -> Worth {
     let is = |name: &str| reason.as_str_name().strip_prefix("REASON_") == Some(name);
+    let refused = !allow && reason == Reason::CodeReplayed;
     let right = match due {
-        Due::Verdict(expected) => {
-            let late = before == Ended::Overtaken && !allow && reason == Reason::CodeReplayed;
-            late || expected.allow == allow && is(expected.reason)
-        }
-        Due::Replay(_) => match before {
-            Ended::LetIn => !allow && reason == Reason::CodeReplayed,
-            // Whether the code was used is not known here.
-            _ => allow || reason == Reason::CodeReplayed,
-        },
+        // Whoever shows it, a code lets in once.
+        _ if allow && code.let_in => false,
+        Due::Verdict(expected) => code.overtaken && refused || expected.allow == allow && is(expected.reason),
+        // Whether it was used is not known here.
+        Due::Replay(_) => allow || refused,
     };
     let doubt = matches!(reason, Reason::Overloaded | Reason::Throttled | Reason::LookupFailed);
     match (right, doubt && !allow) {
@@ -127,12 +111,12 @@ fn worth(due: &Due, before: Ended, allow: bool, reason: Reason) -> Worth {
     }
 }
 
-fn expected(due: &Due, before: Ended) -> String {
+fn expected(due: &Due, code: Standing) -> String {
     match due {
+        _ if code.let_in => "INSPECT CODE_REPLAYED".to_owned(),
         Due::Verdict(expected) => {
             format!("{} {}", if expected.allow { "ALLOW" } else { "INSPECT" }, expected.reason)
         }
-        Due::Replay(_) if before == Ended::LetIn => "INSPECT CODE_REPLAYED".to_owned(),
         Due::Replay(_) => "ALLOW, or INSPECT CODE_REPLAYED".to_owned(),
     }
 }
@@ -151,12 +135,12 @@ mod tests {
     use super::*;
     use crate::{plan::enters, riders::Rider};
 
-    fn noted(due: &Due, before: Ended, verdict: Verdict, reason: Reason) -> (Tally, Ended) {
+    fn noted(due: &Due, code: Standing, verdict: Verdict, reason: Reason) -> Tally {
         let answer =
             CheckResponse { verdict: verdict.into(), reason: reason.into(), ..CheckResponse::default() };
         let mut tally = Tally::new().unwrap();
-        let ended = tally.note(Class::Known, due, before, &Ok(answer), Duration::from_millis(2));
-        (tally, ended)
+        tally.note(Class::Known, due, code, &Ok(answer), Duration::from_millis(2));
+        tally
     }
 
     #[test]
@@ -165,46 +149,47 @@ mod tests {
         let healthy = Due::Verdict(enters(Rider::Healthy));
         let overdue = Due::Verdict(enters(Rider::Overdue));
         let replay = Due::Replay(0);
+        let new = Standing::default();
+        let (overtaken, used) =
+            (Standing { overtaken: true, ..new }, Standing { overtaken: true, let_in: true });
         let cases = [
-            (&healthy, Ended::Open, Verdict::Allow, HealthOk, (0, 0)),
-            (&healthy, Ended::Open, Verdict::Inspect, HealthOk, (0, 1)),
-            (&healthy, Ended::Open, Verdict::Inspect, TestOverdue, (0, 1)),
-            (&healthy, Ended::Open, Verdict::Inspect, Overloaded, (1, 0)),
-            (&healthy, Ended::Open, Verdict::Inspect, Throttled, (1, 0)),
-            (&healthy, Ended::Open, Verdict::Inspect, LookupFailed, (1, 0)),
-            (&healthy, Ended::Open, Verdict::Allow, LookupFailed, (0, 1)),
-            (&healthy, Ended::Open, Verdict::Inspect, CodeReplayed, (0, 1)),
-            (&healthy, Ended::Overtaken, Verdict::Inspect, CodeReplayed, (0, 0)),
-            (&healthy, Ended::Overtaken, Verdict::Inspect, TestOverdue, (0, 1)),
-            (&overdue, Ended::Open, Verdict::Inspect, TestOverdue, (0, 0)),
-            (&overdue, Ended::Open, Verdict::Allow, HealthOk, (0, 1)),
-            (&replay, Ended::LetIn, Verdict::Inspect, CodeReplayed, (0, 0)),
-            (&replay, Ended::LetIn, Verdict::Allow, HealthOk, (0, 1)),
-            (&replay, Ended::Inspected, Verdict::Allow, HealthOk, (0, 0)),
-            (&replay, Ended::Open, Verdict::Inspect, CodeReplayed, (0, 0)),
-            (&replay, Ended::Open, Verdict::Inspect, TestOverdue, (0, 1)),
+            (&healthy, new, Verdict::Allow, HealthOk, (0, 0)),
+            (&healthy, new, Verdict::Inspect, HealthOk, (0, 1)),
+            (&healthy, new, Verdict::Inspect, TestOverdue, (0, 1)),
+            (&healthy, new, Verdict::Inspect, Overloaded, (1, 0)),
+            (&healthy, new, Verdict::Inspect, Throttled, (1, 0)),
+            (&healthy, new, Verdict::Inspect, LookupFailed, (1, 0)),
+            (&healthy, new, Verdict::Allow, LookupFailed, (0, 1)),
+            (&healthy, new, Verdict::Inspect, CodeReplayed, (0, 1)),
+            (&healthy, overtaken, Verdict::Inspect, CodeReplayed, (0, 0)),
+            (&healthy, overtaken, Verdict::Inspect, TestOverdue, (0, 1)),
+            (&healthy, overtaken, Verdict::Allow, HealthOk, (0, 0)),
+            (&healthy, used, Verdict::Inspect, CodeReplayed, (0, 0)),
+            (&healthy, used, Verdict::Allow, HealthOk, (0, 1)),
+            (&overdue, new, Verdict::Inspect, TestOverdue, (0, 0)),
+            (&overdue, new, Verdict::Allow, HealthOk, (0, 1)),
+            (&replay, used, Verdict::Inspect, CodeReplayed, (0, 0)),
+            (&replay, used, Verdict::Allow, HealthOk, (0, 1)),
+            (&replay, overtaken, Verdict::Allow, HealthOk, (0, 0)),
+            (&replay, overtaken, Verdict::Inspect, CodeReplayed, (0, 0)),
+            (&replay, overtaken, Verdict::Inspect, TestOverdue, (0, 1)),
         ];
-        for (due, before, verdict, reason, (undecided, wrong)) in cases {
-            let (tally, ended) = noted(due, before, verdict, reason);
-            assert_eq!(
-                (tally.undecided, tally.wrong),
-                (undecided, wrong),
-                "{before:?} {verdict:?} {reason:?}"
-            );
-            assert_eq!(ended == Ended::LetIn, verdict == Verdict::Allow);
+        for (due, code, verdict, reason, (undecided, wrong)) in cases {
+            let tally = noted(due, code, verdict, reason);
+            assert_eq!((tally.undecided, tally.wrong), (undecided, wrong), "{code:?} {verdict:?} {reason:?}");
             assert_eq!((tally.failed, tally.latency.len()), (0, 1));
         }
     }
 
     #[test]
     fn a_wrong_answer_is_told_and_a_failed_call_counted() {
-        let (tally, _) =
-            noted(&Due::Verdict(enters(Rider::Overdue)), Ended::Open, Verdict::Allow, Reason::HealthOk);
+        let new = Standing::default();
+        let tally = noted(&Due::Verdict(enters(Rider::Overdue)), new, Verdict::Allow, Reason::HealthOk);
         assert_eq!(tally.told, ["known: expected INSPECT TEST_OVERDUE, got ALLOW HEALTH_OK"]);
         let mut tally = Tally::new().unwrap();
         let gone = Err(Status::unavailable("gone"));
-        let ended = tally.note(Class::Fresh, &Due::Replay(3), Ended::LetIn, &gone, Duration::from_millis(1));
-        assert_eq!((ended, tally.failed, tally.wrong), (Ended::Failed, 1, 0));
+        tally.note(Class::Fresh, &Due::Replay(3), new, &gone, Duration::from_millis(1));
+        assert_eq!((tally.failed, tally.wrong), (1, 0));
         assert_eq!(tally.answers[&(Class::Fresh, "Unavailable".to_owned())], 1);
     }
 }
