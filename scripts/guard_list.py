@@ -209,6 +209,7 @@ GUARDS = [
         "Err(Failure::Status(code)) if !is_about_the_call(*code) => End::Absent,",
         "Err(Failure::Status(code)) if !is_about_the_call(*code) => End::Answered,",
         "test(an_authority_that_is_away_is_spared_nearly_all_look_ups)",
+        END_TO_END,
     ),
     Guard(
         "registry-breaker",
@@ -216,6 +217,7 @@ GUARDS = [
         "Err(RegistryError::Unavailable(_)) => End::Absent,",
         "Err(RegistryError::Unavailable(_)) => End::Answered,",
         "test(/^breakers::a_registry_that_does_not_answer/)",
+        END_TO_END,
     ),
     # Overload.
     Guard(
@@ -224,6 +226,7 @@ GUARDS = [
         "if !self.is_worth_it(came, place.number) {",
         "if false && !self.is_worth_it(came, place.number) {",
         "test(/^overload::/)",
+        END_TO_END,
     ),
     Guard(
         "a-rush-that-lasts-is-not-waited-out",
