@@ -153,6 +153,13 @@ mod tests {
     }
 
     #[test]
+    fn whoever_was_away_and_was_not_killed_is_wrong() {
+        let gone = rows(|minute| if minute == 50 { 0 } else { 100_000_000 }, |_| 5);
+        assert_eq!(judge(&gone, &[]), ["replica 0 was away, and nobody had ended it"]);
+        assert_eq!(judge(&gone, &[0]), [""; 0]);
+    }
+
+    #[test]
     fn what_gets_slower_is_wrong_and_a_moment_is_not() {
         assert_eq!(judge(&rows(|_| 1, |minute| if minute == 50 { 900 } else { 5 }), &[]), [""; 0]);
         assert_eq!(judge(&rows(|_| 1, |minute| if minute > 44 { 8 } else { 5 }), &[]).len(), 1);
