@@ -23,7 +23,7 @@ use crate::{
     city::City,
     history::History,
     links::Ledger,
-    oracle::{Expect, Promise, Ruling, Seen, judge},
+    oracle::{Expect, Promise, Ruling, Seen, judge, may_close},
     plan::{Class, Part, Plan, REPLICAS, STATIONS},
     stand::{Stand, lock},
 };
@@ -234,9 +234,8 @@ impl Load {
     /// A replica has closed a connection since then: only one that was ended may.
     pub fn left(&self, replica: u8, since: Duration) {
         self.closed.fetch_add(1, Relaxed);
-        let was_ended =
-            self.history().touched(Part::Replica(replica), since, self.now(), self.promise.recovered);
-        if !was_ended && !self.is_over() {
+        let may = may_close(replica, since, self.now(), &self.history(), &self.promise);
+        if !may && !self.is_over() {
             self.wrong(&format!("replica {replica} closed a connection, and nobody had ended it"));
         }
     }

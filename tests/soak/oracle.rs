@@ -258,6 +258,11 @@ fn once_more(let_in: &[LetIn], seen: &Seen, history: &History, promise: &Promise
     Wrong("let in again although Redis knew")
 }
 
+/// Whether a replica may have closed a connection between: only one that was ended may.
+pub fn may_close(replica: u8, from: Duration, to: Duration, history: &History, promise: &Promise) -> bool {
+    history.touched(Part::Replica(replica), from, to, promise.recovered)
+}
+
 /// Whether Redis certainly knew that the code was used up.
 fn is_known(let_in: &[LetIn], seen: &Seen, history: &History, promise: &Promise) -> bool {
     if history.touched(Part::Redis, seen.asked, seen.answered, Duration::ZERO) {

@@ -114,6 +114,19 @@ fn a_look_up_fails_only_while_something_is_away_and_says_so() {
 }
 
 #[test]
+fn only_a_replica_that_was_ended_closes_connections() {
+    let may = |spans: &[Span]| {
+        may_close(0, s(10), s(11), &History { spans: spans.to_vec(), ..History::default() }, &PROMISE)
+    };
+    assert!(may(&[away(Part::Replica(0), 9, 12)]) && may(&[away(Part::Replica(0), 11, 12)]));
+    assert!(may(&[away(Part::Replica(0), 3, 5)]), "five seconds ago");
+    for other in [away(Part::Replica(0), 3, 4), away(Part::Replica(1), 9, 12), away(Part::Redis, 9, 12)] {
+        assert!(!may(&[other]), "{other:?}");
+    }
+    assert!(!may(&[]));
+}
+
+#[test]
 fn who_turned_red_is_let_in_no_more_after_a_second() {
     let change = Change {
         before: Standing::Well,
