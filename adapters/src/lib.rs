@@ -53,7 +53,7 @@ pub use format::{FORMATS, Format, Opened};
 pub use iin::Iin;
 pub use lifetime::{FUTURE_SKEW_S, MAX_VALIDITY_S};
 pub use mark::Mark;
-pub use memory::{IssuerMemory, LevelsId, NoMemory, UserKey};
+pub use memory::{CertificateId, IssuerMemory, LevelsId, NoMemory, UserKey};
 pub use mot::trust::{MotTrust, TrustError};
 pub use online::{OnlineCode, Reading, online_medium};
 pub use partner_id::PartnerId;

@@ -9,6 +9,10 @@ use crate::{ecdsa, sm2};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LevelsId(pub [u8; 32]);
 
+/// Names an issuer's certificate and the root that it was verified under: a SHA-256 over both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CertificateId(pub [u8; 32]);
+
 /// A phone's key, which its issuer vouches for.
 #[derive(Debug, Clone)]
 pub enum UserKey {
@@ -18,8 +22,8 @@ pub enum UserKey {
     Secp192k1(ecdsa::PublicKey<ecdsa::Secp192k1>),
 }
 
-/// Remembers issuer levels: codes whose root and issuer signatures were found good, with the rider's key they
-/// vouch for.
+/// Remembers what was verified: issuers whose root was found to vouch for them, and issuer levels, which are codes whose root
+/// and issuer signatures were found good, with the rider's key they vouch for.
 ///
 /// Everything else (times, trust, revocation) is checked again for every code, so forgetting costs time only
 /// and remembering too long costs nothing but memory.
@@ -29,6 +33,13 @@ pub trait IssuerMemory {
 
     /// Every signature but the phone's was just verified.
     fn remember(&self, levels: LevelsId, user: Arc<UserKey>);
+
+    /// The issuer's key, if its certificate was verified before.
+    fn recall_issuer(&self, certificate: &CertificateId) -> Option<sm2::PublicKey>;
+
+    /// The root's signature on this issuer's certificate was just verified. Many riders' codes will need its key: a table for it
+    /// is worth making.
+    fn remember_issuer(&self, certificate: CertificateId, issuer: sm2::PublicKey);
 }
 
 /// Remembers nothing: every code costs all its signatures.
@@ -41,4 +52,10 @@ impl IssuerMemory for NoMemory {
     }
 
     fn remember(&self, _: LevelsId, _: Arc<UserKey>) {}
+
+    fn recall_issuer(&self, _: &CertificateId) -> Option<sm2::PublicKey> {
+        None
+    }
+
+    fn remember_issuer(&self, _: CertificateId, _: sm2::PublicKey) {}
 }

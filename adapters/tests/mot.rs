@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{NOW, Vouching, mot_case, open};
+use common::{Certifying, Everything, NOW, Vouching, mot_case, open};
 use ridegate_adapters::{CodeError, NoMemory, Partners, Signer, UserKey, sm2};
 
 #[test]
@@ -22,6 +22,24 @@ fn a_code_whose_authorization_was_seen_costs_one_signature_and_that_one_always()
     *forged.last_mut().unwrap() ^= 1;
     let forged = open(&partners, &forged, case.now, &vouching);
     assert_eq!(forged, Err(CodeError::BadSignature(Signer::User)));
+}
+
+#[test]
+fn an_issuer_that_was_seen_costs_its_roots_signature_once() {
+    let partners = Partners::shipped().unwrap();
+    let memory = Everything::default();
+    for name in ["plain", "custom domain of 7", "custom domain of 32", "plain"] {
+        let case = mot_case(name);
+        assert!(open(&partners, &case.payload, case.now, &memory).is_ok(), "{name}");
+        assert_eq!(memory.1.lock().unwrap().len(), 1, "{name}: the same certificate");
+    }
+    // Only the root's signature is not looked at: what the issuer signed covers its certificate too.
+    let flipped = mot_case("bit flipped in certificate signature");
+    let certifying = Certifying(memory.1.lock().unwrap().values().next().unwrap().clone());
+    let unseen = open(&partners, &flipped.payload, flipped.now, &memory);
+    assert_eq!(unseen, Err(CodeError::BadSignature(Signer::Root)), "another certificate than the one that is known");
+    let seen = open(&partners, &flipped.payload, flipped.now, &certifying);
+    assert_eq!(seen, Err(CodeError::BadSignature(Signer::Issuer)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     trust::{MotTrust, Root},
 };
 use crate::{
-    Account, CodeError, Distrust, IssuerMemory, LevelsId, Medium, Profile, RideCode, Signer, UnixSeconds,
+    Account, CertificateId, CodeError, Distrust, IssuerMemory, LevelsId, Medium, Profile, RideCode, Signer, UnixSeconds,
     UserKey, sm2::PublicKey,
 };
 
@@ -73,7 +73,7 @@ impl Accepted<'_> {
             Some(UserKey::Secp192k1(_)) | None => {
                 // Who taps once taps again. To make the table now and use it at once costs a quarter more than this one
                 // verification without it, and less than two without it, so it pays from the second tap on.
-                let user = self.verify_issuer_levels()?.seen();
+                let user = self.verify_issuer_levels(memory)?.seen();
                 memory.remember(levels, Arc::new(UserKey::Sm2(user.clone())));
                 self.verify_user(&user)
             }
@@ -84,12 +84,30 @@ impl Accepted<'_> {
         signed(user, Signer::User, self.code.user_message(), self.code.user_signature)
     }
 
-    fn verify_issuer_levels(&self) -> Result<PublicKey, CodeError> {
-        let certificate = &self.code.certificate;
-        signed(self.root.key(), Signer::Root, certificate.message, certificate.signature)?;
-        let issuer = key(certificate.key, Signer::Issuer)?;
+    fn verify_issuer_levels(&self, memory: &dyn IssuerMemory) -> Result<PublicKey, CodeError> {
+        let issuer = self.verify_issuer(memory)?;
         signed(&issuer, Signer::Issuer, self.code.issuer_message(), self.code.issuer_signature)?;
         key(self.code.user_key, Signer::User)
+    }
+
+    /// One signature for all riders of an issuer.
+    fn verify_issuer(&self, memory: &dyn IssuerMemory) -> Result<PublicKey, CodeError> {
+        let (certificate, id) = (&self.code.certificate, self.certificate_id());
+        if let Some(known) = memory.recall_issuer(&id) {
+            return Ok(known);
+        }
+        signed(self.root.key(), Signer::Root, certificate.message, certificate.signature)?;
+        let issuer = key(certificate.key, Signer::Issuer)?;
+        memory.remember_issuer(id, issuer.clone());
+        Ok(issuer)
+    }
+
+    /// The certificate by all that its root's signature covers, and the signature itself: a certificate that is known with another
+    /// signature is not known. Including the root's key, as below.
+    fn certificate_id(&self) -> CertificateId {
+        let certificate = &self.code.certificate;
+        let digest = Sha256::new().chain_update(self.root.xy()).chain_update(certificate.message);
+        CertificateId(digest.chain_update(certificate.signature).finalize().into())
     }
 
     /// Root and issuer levels by content. Including the root's key, so that a root replaced under the same index

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc, sync::Mutex};
 
-use ridegate_adapters::{CodeError, IssuerMemory, LevelsId, Opened, Partners, UnixSeconds, UserKey};
+use ridegate_adapters::{CertificateId, CodeError, IssuerMemory, LevelsId, Opened, Partners, UnixSeconds, UserKey, sm2};
 use serde_json::Value;
 
 /// When every case was made.
@@ -69,7 +69,10 @@ pub fn open(
 
 /// Remembers everything, and counts.
 #[derive(Default)]
-pub struct Everything(pub Mutex<HashMap<LevelsId, Arc<UserKey>>>);
+pub struct Everything(
+    pub Mutex<HashMap<LevelsId, Arc<UserKey>>>,
+    pub Mutex<HashMap<CertificateId, sm2::PublicKey>>,
+);
 
 impl IssuerMemory for Everything {
     fn recall(&self, levels: &LevelsId) -> Option<Arc<UserKey>> {
@@ -78,6 +81,34 @@ impl IssuerMemory for Everything {
 
     fn remember(&self, levels: LevelsId, user: Arc<UserKey>) {
         self.0.lock().unwrap().insert(levels, user);
+    }
+
+    fn recall_issuer(&self, certificate: &CertificateId) -> Option<sm2::PublicKey> {
+        self.1.lock().unwrap().get(certificate).cloned()
+    }
+
+    fn remember_issuer(&self, certificate: CertificateId, issuer: sm2::PublicKey) {
+        // As a gateway does.
+        self.1.lock().unwrap().insert(certificate, issuer.fixed());
+    }
+}
+
+/// Vouches for one issuer's key, whatever the certificate.
+pub struct Certifying(pub sm2::PublicKey);
+
+impl IssuerMemory for Certifying {
+    fn recall(&self, _: &LevelsId) -> Option<Arc<UserKey>> {
+        None
+    }
+
+    fn remember(&self, _: LevelsId, _: Arc<UserKey>) {}
+
+    fn recall_issuer(&self, _: &CertificateId) -> Option<sm2::PublicKey> {
+        Some(self.0.clone())
+    }
+
+    fn remember_issuer(&self, _: CertificateId, _: sm2::PublicKey) {
+        panic!("an issuer that is vouched for was verified again");
     }
 }
 
@@ -91,5 +122,13 @@ impl IssuerMemory for Vouching {
 
     fn remember(&self, _: LevelsId, _: Arc<UserKey>) {
         panic!("levels that are vouched for were verified again");
+    }
+
+    fn recall_issuer(&self, _: &CertificateId) -> Option<sm2::PublicKey> {
+        panic!("an issuer was asked for whose levels are vouched for");
+    }
+
+    fn remember_issuer(&self, _: CertificateId, _: sm2::PublicKey) {
+        panic!("an issuer was verified whose levels are vouched for");
     }
 }

@@ -226,7 +226,7 @@ impl Settings {
         let road = Road {
             clock: self.clock.clone(),
             roster: Arc::clone(roster),
-            levels: Levels::new(memory.authorizations.get(), metrics),
+            levels: Levels::new(memory.authorizations.get(), memory.issuers.get(), metrics),
             claims,
             cards,
             resolver,

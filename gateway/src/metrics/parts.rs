@@ -37,6 +37,11 @@ impl CacheMetrics {
         self.miss.inc();
     }
 
+    /// It was asked, and served if it knew.
+    pub fn asked(&self, known: bool) {
+        if known { self.hit() } else { self.miss() }
+    }
+
     /// It would serve if nobody could be asked.
     pub fn stale(&self) {
         self.stale.inc();
