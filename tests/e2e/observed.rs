@@ -165,6 +165,8 @@ async fn verdicts_are_counted_once_each_under_names_that_are_fixed() {
         ("ridegate_cache_lookups_total{cache=\"links\",outcome=\"hit\"}", 3),
         ("ridegate_cache_lookups_total{cache=\"facts\",outcome=\"miss\"}", 2),
         ("ridegate_cache_lookups_total{cache=\"levels\",outcome=\"hit\"}", 4),
+        ("ridegate_cache_lookups_total{cache=\"issuers\",outcome=\"miss\"}", 1),
+        ("ridegate_cache_lookups_total{cache=\"issuers\",outcome=\"hit\"}", 1),
         ("ridegate_quota_checks_total{partner=\"yikatong\",budget=\"codes\",outcome=\"admitted\"}", 6),
         ("ridegate_quota_checks_total{partner=\"yikatong\",budget=\"calls\",outcome=\"admitted\"}", 2),
         (
