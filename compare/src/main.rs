@@ -1,0 +1,136 @@
+//! Ridegate beside what its users would pick instead, in one run on one machine: CPU of each server's process for one answer,
+//! over mTLS, eight connections with eight calls at once each. `make compare` does it all.
+//!
+//! A peer answers a question of the same kind as cheaply as it can: whether one more tap of a partner's is within its budget. It
+//! checks no signature, finds no link, applies no policy.
+
+mod drive;
+mod serve;
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand, ValueEnum};
+use comfy_table::{CellAlignment, Table, presets};
+use ridegate_sim::machine;
+use serde_json::Value;
+
+use self::serve::Peer;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Serve as one of those that are compared.
+    Serve {
+        peer: Peer,
+        #[arg(long)]
+        pki: PathBuf,
+    },
+    /// Compare.
+    Run {
+        /// The gateway.
+        #[arg(long)]
+        gateway: PathBuf,
+        /// The same gateway, which verifies with the sm2 crate.
+        #[arg(long)]
+        kept: PathBuf,
+        /// How long each is measured.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+}
+
+/// One line of the table.
+struct Row {
+    name: String,
+    answers_per_second: f64,
+    cpu_us: f64,
+    r_us: f64,
+    memory_mb: f64,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Cli::parse().command {
+        Action::Serve { peer, pki } => serve::run(peer, &pki).await,
+        Action::Run { gateway, kept, seconds } => {
+            let mut rows = Vec::new();
+            for peer in Peer::value_variants() {
+                rows.push(drive::measure(*peer, Duration::from_secs(seconds)).await?);
+            }
+            for case in CASES {
+                rows.push(case.measure(&gateway, "ridegate", seconds)?);
+            }
+            rows.push(CASES[1].measure(&kept, "ridegate with the sm2 crate", seconds)?);
+            show(&rows);
+            Ok(())
+        }
+    }
+}
+
+/// What the gateway is shown.
+struct Case {
+    name: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const CASES: [Case; 3] = [
+    Case { name: "codes that ran out", arguments: &["--fresh", "0", "--new-phones", "0", "--replays", "0", "--forged", "0", "--expired", "100%"] },
+    Case { name: "riders and phones it knows", arguments: &["--fresh", "0", "--new-phones", "0", "--replays", "0", "--forged", "0", "--expired", "0"] },
+    Case { name: "new phones, two signatures", arguments: &["--fresh", "0", "--new-phones", "100%", "--replays", "0", "--forged", "0", "--expired", "0"] },
+];
+
+impl Case {
+    fn measure(&self, gateway: &PathBuf, name: &str, seconds: u64) -> Result<Row> {
+        let folder = tempfile::tempdir()?;
+        let json = folder.path().join("bench.json");
+        let done = Command::new(gateway)
+            .args(["bench", "--max", "--seconds", &seconds.to_string(), "--json"])
+            .arg(&json)
+            .args(self.arguments)
+            .output()
+            .with_context(|| gateway.display().to_string())?;
+        ensure!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(json)?)?;
+        let step = report["steps"].get(0).context("no measurement")?;
+        let number = |name: &str| step[name].as_f64().context("a number");
+        Ok(Row {
+            name: format!("{name}: {}", self.name),
+            answers_per_second: number("answered_per_second")?,
+            cpu_us: number("cpu_us_per_verdict")?,
+            r_us: number("r_us")?,
+            memory_mb: number("memory_bytes")? / 1e6,
+        })
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the result")]
+fn show(rows: &[Row]) {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["over mTLS, 8 connections × 8 calls", "answers/s", "CPU µs each", "÷ R", "R µs", "MB"]);
+    for Row { name, answers_per_second, cpu_us, r_us, memory_mb } in rows {
+        table.add_row([
+            name.clone(),
+            format!("{answers_per_second:.0}"),
+            format!("{cpu_us:.1}"),
+            format!("{:.2}", cpu_us / r_us),
+            format!("{r_us:.0}"),
+            format!("{memory_mb:.0}"),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    println!("{table}");
+}
+
+/// R, now.
+fn unit() -> Result<f64> {
+    machine::unit().context("R cannot be measured here")
+}
