@@ -49,7 +49,7 @@ pub use card::{CardIssuing, CardKind, RefusedMedium};
 pub use code::{Account, CodeId, IssuerName, Medium, RideCode, UnixSeconds};
 pub use error::{CodeError, Distrust, Signer};
 pub use explain::{About, Check, Field, masked};
-pub use format::{FORMATS, Format, Opened};
+pub use format::{Accepted, FORMATS, Format, Opened, Signed};
 pub use iin::Iin;
 pub use lifetime::{FUTURE_SKEW_S, MAX_VALIDITY_S};
 pub use mark::Mark;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    About, Check, CodeError, Field, Format, IssuerMemory, Mark, OnlineCode, Opened, Partners, Profile,
+    About, Accepted, Check, CodeError, Field, Format, Mark, OnlineCode, Partners, Profile,
     UnixSeconds, alipay, emv_cpm,
     explain::{Form, Table},
     mot, unionpay_token,
@@ -102,19 +102,18 @@ impl Format for Opaque {
         partners.by_opaque(payload).map(|(_, partner)| Some(partner))
     }
 
-    fn open(
+    fn accept<'a>(
         &self,
-        payload: &[u8],
-        _: Option<&Profile>,
-        partners: &Partners,
+        payload: &'a [u8],
+        _: Option<&'a Profile>,
+        partners: &'a Partners,
         _: UnixSeconds,
-        _: &dyn IssuerMemory,
-    ) -> Result<Opened, CodeError> {
+    ) -> Result<Accepted<'a>, CodeError> {
         let (mark, partner) = partners.by_opaque(payload).ok_or(CodeError::Unrecognized)?;
         if matches!(mark, Mark::Begins(bytes) if bytes.len() == payload.len()) {
             return Err(CodeError::Malformed { field: "content", rule: "must not be empty" });
         }
-        Ok(Opened::Online(OnlineCode::new(&partner.id, NAME)))
+        Ok(Accepted::Online(OnlineCode::new(&partner.id, NAME)))
     }
 }
 

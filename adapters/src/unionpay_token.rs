@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    About, Check, CodeError, Field, Format, Iin, IssuerMemory, OnlineCode, Opened, Partners, Profile,
+    About, Accepted, Check, CodeError, Field, Format, Iin, OnlineCode, Partners, Profile,
     UnixSeconds,
     explain::{Form, Table},
 };
@@ -51,19 +51,18 @@ impl Format for UnionpayToken {
         claims(payload).then(|| partners.by_token(payload))
     }
 
-    fn open(
+    fn accept<'a>(
         &self,
-        payload: &[u8],
-        partner: Option<&Profile>,
-        _: &Partners,
+        payload: &'a [u8],
+        partner: Option<&'a Profile>,
+        _: &'a Partners,
         _: UnixSeconds,
-        _: &dyn IssuerMemory,
-    ) -> Result<Opened, CodeError> {
+    ) -> Result<Accepted<'a>, CodeError> {
         if !(16..=19).contains(&payload.len()) {
             return Err(CodeError::Malformed { field: "length", rule: "must be 16 to 19 digits" });
         }
         let partner = partner.ok_or(CodeError::UnsupportedMedium { field: "IIN" })?;
-        Ok(Opened::Online(OnlineCode::new(&partner.id, NAME)))
+        Ok(Accepted::Online(OnlineCode::new(&partner.id, NAME)))
     }
 }
 

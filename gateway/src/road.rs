@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::{Opened, PartnerId, UnixSeconds};
+use ridegate_adapters::{Accepted, PartnerId, UnixSeconds};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -115,15 +115,19 @@ impl Road {
                 let admitted = roster.quotas.admit(scanned).ok_or(Inspect::Throttled)?;
                 stages.passed(Stage::Quota);
 
-                let turn = self.turns.wait().await.ok_or(Inspect::Overloaded)?;
-                stages.passed(Stage::Turn);
+                let accepted = admitted.accept(second)?;
+                stages.passed(Stage::Accept);
 
-                let opened = admitted.open(turn, second, &self.levels)?;
-                stages.passed(Stage::Open);
+                let code = match accepted {
+                    Accepted::Signed(code) => {
+                        let turn = self.turns.wait().await.ok_or(Inspect::Overloaded)?;
+                        stages.passed(Stage::Turn);
 
-                let code = match opened {
-                    Opened::Checked(code) => code,
-                    Opened::Online(code) => {
+                        let code = turn.verify(code, &self.levels)?;
+                        stages.passed(Stage::Verify);
+                        code
+                    }
+                    Accepted::Online(code) => {
                         let way = tap.passage.direction;
                         let read = roster.readers.read(code, payload, way, budget, second).await;
                         stages.passed(Stage::Resolver);

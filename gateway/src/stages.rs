@@ -11,10 +11,12 @@ pub enum Stage {
     Recognise,
     /// The partner's budget.
     Quota,
+    /// Structure, whom it is trusted from, times.
+    Accept,
     /// Until there is a core for it.
     Turn,
-    /// Structure, times, signatures.
-    Open,
+    /// Signatures.
+    Verify,
     /// What only the partner can read.
     Resolver,
     /// Shown before?
@@ -29,11 +31,12 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Recognise,
         Self::Quota,
+        Self::Accept,
         Self::Turn,
-        Self::Open,
+        Self::Verify,
         Self::Resolver,
         Self::Claim,
         Self::Link,
@@ -46,8 +49,9 @@ impl Stage {
         match self {
             Self::Recognise => "recognise",
             Self::Quota => "quota",
+            Self::Accept => "accept",
             Self::Turn => "turn",
-            Self::Open => "open",
+            Self::Verify => "verify",
             Self::Resolver => "resolver",
             Self::Claim => "claim",
             Self::Link => "link",

@@ -153,7 +153,7 @@ async fn verdicts_are_counted_once_each_under_names_that_are_fixed() {
     assert_eq!(verdict("none", "INSPECT", "CODE_UNRECOGNIZED").await, 1);
     assert_eq!(metric(&house, "ridegate_verdict_duration_seconds_count").await, 7);
     for (stage, count) in
-        [("recognise", 6), ("open", 6), ("claim", 5), ("link", 5), ("facts", 5), ("policy", 5)]
+        [("recognise", 6), ("accept", 6), ("verify", 6), ("claim", 5), ("link", 5), ("facts", 5), ("policy", 5)]
     {
         let sample = format!("ridegate_stage_duration_seconds_count{{stage=\"{stage}\"}}");
         assert_eq!(metric(&house, &sample).await, count, "{stage}");
@@ -295,7 +295,7 @@ async fn who_asks_is_told_how_long_each_stage_took() {
     let told = answer.metadata().get("server-timing").unwrap().to_str().unwrap();
     let stages: Vec<_> = told.split(", ").map(|stage| stage.split_once(";dur=").unwrap()).collect();
     let names: Vec<_> = stages.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["recognise", "quota", "turn", "open", "claim", "link", "facts", "policy", "total"]);
+    assert_eq!(names, ["recognise", "quota", "accept", "turn", "verify", "claim", "link", "facts", "policy", "total"]);
     let millis: Vec<f64> = stages.iter().map(|(_, took)| took.parse().unwrap()).collect();
     assert!(millis[..8].iter().sum::<f64>() <= millis[8] + 0.01, "{told}");
     assert!(millis[3] > 0.0, "signatures take time: {told}");

@@ -95,7 +95,7 @@ def stages_are_timed_for_who_asks(house):
     check = taps.validator(house).Check
     for wants, expected in [
         ([], None),
-        ([("x-ridegate-timing", "1")], "recognise quota turn open claim link facts policy total".split()),
+        ([("x-ridegate-timing", "1")], "recognise quota accept turn verify claim link facts policy total".split()),
     ]:
         request = taps.request(f"timed-{len(wants)}", house.code("healthy"))
         answer, call = check.with_call(request, metadata=wants, timeout=h.PATIENCE)

@@ -11,26 +11,26 @@ use crate::{
 };
 
 /// A code that could be used now if its signatures are good.
-pub(super) struct Accepted<'a> {
-    code: &'a AlipayCode<'a>,
+pub(crate) struct Signed<'a> {
+    code: AlipayCode<'a>,
     partner: &'a Profile,
     key: &'a PublishedKey,
 }
 
 /// Everything that costs no signature, in the order of precedence.
 pub(super) fn accept<'a>(
-    code: &'a AlipayCode<'a>,
+    code: AlipayCode<'a>,
     partner: Option<&'a Profile>,
     now: UnixSeconds,
-) -> Result<Accepted<'a>, CodeError> {
+) -> Result<Signed<'a>, CodeError> {
     let onboarded = partner.and_then(|profile| Some((profile, profile.alipay.as_ref()?)));
     let (partner, issuing) = onboarded.ok_or(CodeError::UntrustedIssuer(Distrust::NotOnboarded))?;
     if !issuing.has_onboarded(*code.card_type) {
         return Err(CodeError::UnsupportedMedium { field: "card type" });
     }
-    let key = published(code, issuing).map_err(CodeError::UntrustedIssuer)?;
+    let key = published(&code, issuing).map_err(CodeError::UntrustedIssuer)?;
     code.lifetime.check(now)?;
-    Ok(Accepted { code, partner, key })
+    Ok(Signed { code, partner, key })
 }
 
 fn published<'a>(code: &AlipayCode<'_>, issuing: &'a AlipayIssuing) -> Result<&'a PublishedKey, Distrust> {
@@ -38,9 +38,14 @@ fn published<'a>(code: &AlipayCode<'_>, issuing: &'a AlipayIssuing) -> Result<&'
     if code.algorithm == key.algorithm().byte() { Ok(key) } else { Err(Distrust::AnotherAlgorithm) }
 }
 
-impl Accepted<'_> {
+impl Signed<'_> {
     /// Verifies what `memory` does not vouch for, from the issuer down.
-    pub(super) fn verify(&self, memory: &dyn IssuerMemory) -> Result<(), CodeError> {
+    pub(crate) fn verify(self, memory: &dyn IssuerMemory) -> Result<RideCode, CodeError> {
+        self.verify_signatures(memory)?;
+        Ok(self.into_ride_code())
+    }
+
+    fn verify_signatures(&self, memory: &dyn IssuerMemory) -> Result<(), CodeError> {
         let levels = self.levels_id();
         let known = memory.recall(&levels);
         match known.as_deref() {
@@ -76,7 +81,7 @@ impl Accepted<'_> {
         LevelsId(digest.into())
     }
 
-    pub(super) fn into_ride_code(self) -> RideCode {
+    fn into_ride_code(self) -> RideCode {
         let Self { code, partner, .. } = self;
         RideCode {
             partner: partner.id.clone(),

@@ -15,7 +15,8 @@ pub use issuing::{AlipayIssuing, CardType, IssuerAlgorithm, Prefix, PublishedKey
 pub use layout::AlipayCode;
 pub(crate) use layout::VERSION;
 
-use crate::{About, Check, CodeError, Format, IssuerMemory, Opened, Partners, Profile, UnixSeconds};
+pub(crate) use self::check::Signed;
+use crate::{About, Accepted, Check, CodeError, Format, Partners, Profile, UnixSeconds};
 
 /// The name in profiles, verdicts and conformance files.
 pub const NAME: &str = "alipay";
@@ -49,18 +50,15 @@ impl Format for Alipay {
         (claimed.is_some() || payload.first() == Some(&VERSION)).then_some(claimed)
     }
 
-    fn open(
+    fn accept<'a>(
         &self,
-        payload: &[u8],
-        partner: Option<&Profile>,
-        partners: &Partners,
+        payload: &'a [u8],
+        partner: Option<&'a Profile>,
+        partners: &'a Partners,
         now: UnixSeconds,
-        memory: &dyn IssuerMemory,
-    ) -> Result<Opened, CodeError> {
+    ) -> Result<Accepted<'a>, CodeError> {
         let prefix_len = partners.by_alipay(payload).map_or(0, |(prefix, _)| prefix.len());
         let code = AlipayCode::parse(payload.get(prefix_len..).unwrap_or_default())?;
-        let accepted = check::accept(&code, partner, now)?;
-        accepted.verify(memory)?;
-        Ok(Opened::Checked(accepted.into_ride_code()))
+        check::accept(code, partner, now).map(Into::into)
     }
 }

@@ -15,7 +15,7 @@ pub use layout::CpmCode;
 use serde::Deserialize;
 
 use crate::{
-    About, Check, CodeError, Format, Iin, IssuerMemory, OnlineCode, Opened, Partners, Profile, UnixSeconds,
+    About, Accepted, Check, CodeError, Format, Iin, OnlineCode, Partners, Profile, UnixSeconds,
 };
 
 /// The name in profiles, verdicts and conformance files.
@@ -97,16 +97,15 @@ impl Format for EmvCpm {
         payload.starts_with(BEGINS).then(|| read(payload, partners).ok())
     }
 
-    fn open(
+    fn accept<'a>(
         &self,
-        payload: &[u8],
-        partner: Option<&Profile>,
-        partners: &Partners,
+        payload: &'a [u8],
+        partner: Option<&'a Profile>,
+        partners: &'a Partners,
         _: UnixSeconds,
-        _: &dyn IssuerMemory,
-    ) -> Result<Opened, CodeError> {
+    ) -> Result<Accepted<'a>, CodeError> {
         // Whose it is was found by reading all of it; only what is wrong with it is still to be told.
         let partner = partner.map_or_else(|| read(payload, partners), Ok)?;
-        Ok(Opened::Online(OnlineCode::new(&partner.id, NAME)))
+        Ok(Accepted::Online(OnlineCode::new(&partner.id, NAME)))
     }
 }

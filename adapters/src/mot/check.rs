@@ -14,28 +14,28 @@ use crate::{
 };
 
 /// A code that could be used now if its signatures are good.
-pub(super) struct Accepted<'a> {
-    code: &'a MotCode<'a>,
+pub(crate) struct Signed<'a> {
+    code: MotCode<'a>,
     partner: &'a Profile,
     root: &'a Root,
 }
 
 /// Everything that costs no signature, in the order of precedence.
 pub(super) fn accept<'a>(
-    code: &'a MotCode<'a>,
+    code: MotCode<'a>,
     partner: Option<&'a Profile>,
     trust: &'a MotTrust,
     now: UnixSeconds,
-) -> Result<Accepted<'a>, CodeError> {
+) -> Result<Signed<'a>, CodeError> {
     let onboarded =
         partner.and_then(|profile| Some((profile, profile.mot_issuing(code.platform, code.issuer)?)));
     if onboarded.is_some_and(|(_, issuing)| !issuing.account_types.contains(&code.account_type)) {
         return Err(CodeError::UnsupportedMedium { field: "account type" });
     }
-    let root = trusted_root(code, trust, now)?;
+    let root = trusted_root(&code, trust, now)?;
     let (partner, _) = onboarded.ok_or(CodeError::UntrustedIssuer(Distrust::NotOnboarded))?;
-    in_time(code, now)?;
-    Ok(Accepted { code, partner, root })
+    in_time(&code, now)?;
+    Ok(Signed { code, partner, root })
 }
 
 fn trusted_root<'a>(
@@ -63,9 +63,14 @@ fn in_time(code: &MotCode<'_>, now: UnixSeconds) -> Result<(), CodeError> {
     code.lifetime.check(now)
 }
 
-impl Accepted<'_> {
+impl Signed<'_> {
     /// Verifies what `memory` does not vouch for, from the root down.
-    pub(super) fn verify(&self, memory: &dyn IssuerMemory) -> Result<(), CodeError> {
+    pub(crate) fn verify(self, memory: &dyn IssuerMemory) -> Result<RideCode, CodeError> {
+        self.verify_signatures(memory)?;
+        Ok(self.into_ride_code())
+    }
+
+    fn verify_signatures(&self, memory: &dyn IssuerMemory) -> Result<(), CodeError> {
         let levels = self.levels_id();
         let known = memory.recall(&levels);
         match known.as_deref() {
@@ -118,7 +123,7 @@ impl Accepted<'_> {
         LevelsId(digest.into())
     }
 
-    pub(super) fn into_ride_code(self) -> RideCode {
+    fn into_ride_code(self) -> RideCode {
         RideCode {
             partner: self.partner.id.clone(),
             format: NAME,

@@ -12,7 +12,8 @@ pub mod trust;
 
 pub use layout::MotCode;
 
-use crate::{About, Check, CodeError, Format, IssuerMemory, Opened, Partners, Profile, UnixSeconds};
+pub(crate) use self::check::Signed;
+use crate::{About, Accepted, Check, CodeError, Format, Partners, Profile, UnixSeconds};
 
 /// The name in profiles, verdicts and conformance files.
 pub const NAME: &str = "mot";
@@ -54,17 +55,14 @@ impl Format for Mot {
         })
     }
 
-    fn open(
+    fn accept<'a>(
         &self,
-        payload: &[u8],
-        partner: Option<&Profile>,
-        partners: &Partners,
+        payload: &'a [u8],
+        partner: Option<&'a Profile>,
+        partners: &'a Partners,
         now: UnixSeconds,
-        memory: &dyn IssuerMemory,
-    ) -> Result<Opened, CodeError> {
+    ) -> Result<Accepted<'a>, CodeError> {
         let code = MotCode::parse(payload)?;
-        let accepted = check::accept(&code, partner, partners.mot(), now)?;
-        accepted.verify(memory)?;
-        Ok(Opened::Checked(accepted.into_ride_code()))
+        check::accept(code, partner, partners.mot(), now).map(Into::into)
     }
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use self::index::Index;
 use crate::{
-    About, Bcd8, CardKind, CodeError, FORMATS, Field, Format, IssuerMemory, Mark, MotTrust, Opened,
+    About, Accepted, Bcd8, CardKind, CodeError, FORMATS, Field, Format, IssuerMemory, Mark, MotTrust, Opened,
     PartnerId, Profile, UnixSeconds, alipay::Prefix,
 };
 
@@ -147,10 +147,18 @@ impl<'a> Recognised<'a> {
         (self.about().fields)(self.payload, self.partners)
     }
 
-    /// Checks everything at `now` that can be checked here: structure, then times, then signatures (those that `memory`
+    /// Checks everything at `now` that costs no signature: structure, then whom it is trusted from, then times.
+    pub fn accept(self, now: UnixSeconds) -> Result<Accepted<'a>, CodeError> {
+        self.format.accept(self.payload, self.partner, self.partners, now)
+    }
+
+    /// Checks everything at `now` that can be checked here: as [`Recognised::accept`], then signatures (those that `memory`
     /// does not already vouch for).
     pub fn open(self, now: UnixSeconds, memory: &dyn IssuerMemory) -> Result<Opened, CodeError> {
-        self.format.open(self.payload, self.partner, self.partners, now, memory)
+        Ok(match self.accept(now)? {
+            Accepted::Signed(code) => Opened::Checked(code.verify(memory)?),
+            Accepted::Online(code) => Opened::Online(code),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use ridegate_adapters::{CodeError, IssuerMemory, RideCode, Signed};
 use tokio::time::Instant;
 
 /// A rush that goes on for so long lasts; one that is over for so long is over.
@@ -106,6 +107,13 @@ impl Turns {
         let before = self.takes.load(Relaxed);
         let after = if before == 0 { span } else { before - before / OF_LATE + span / OF_LATE };
         self.takes.store(after, Relaxed);
+    }
+}
+
+impl Turn<'_> {
+    /// Verifies a code's signatures, those that `memory` does not vouch for.
+    pub fn verify(self, code: Signed<'_>, memory: &dyn IssuerMemory) -> Result<RideCode, CodeError> {
+        code.verify(memory)
     }
 }
 

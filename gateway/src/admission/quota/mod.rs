@@ -19,11 +19,11 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use ridegate_adapters::{
-    CodeError, IssuerMemory, Medium, Opened, PartnerId, Partners, Profile, Recognised, UnixSeconds,
+    Accepted, CodeError, Medium, PartnerId, Partners, Profile, Recognised, UnixSeconds,
 };
 
 use self::budget::{Budget, Standing};
-use super::{cards::Tapped, identity::Validator, rate::Rate, turns::Turn};
+use super::{cards::Tapped, identity::Validator, rate::Rate};
 use crate::metrics::Metrics;
 
 /// Budgets of a partner whose profile does not say otherwise.
@@ -84,15 +84,10 @@ pub struct DeviceRates {
 #[derive(Debug, Clone, Copy)]
 pub struct Admitted<'a>(Recognised<'a>);
 
-impl Admitted<'_> {
-    /// Checks everything about the code at `now` that can be checked here, when it is its `turn`.
-    pub fn open(
-        self,
-        _turn: Turn<'_>,
-        now: UnixSeconds,
-        memory: &dyn IssuerMemory,
-    ) -> Result<Opened, CodeError> {
-        self.0.open(now, memory)
+impl<'a> Admitted<'a> {
+    /// Checks everything about the code at `now` that costs no signature.
+    pub fn accept(self, now: UnixSeconds) -> Result<Accepted<'a>, CodeError> {
+        self.0.accept(now)
     }
 }
 
