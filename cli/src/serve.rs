@@ -1,15 +1,12 @@
 //! `ridegate serve`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, thread::available_parallelism};
 
 use anyhow::{Result, bail};
-use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile};
+use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile, cores::Cores};
 use tracing::{info, warn};
 
 use crate::{EXIT_USAGE, dumps, fail, log, signal::Signals};
-
-/// After so many tasks it is looked for what has come.
-const LOOK_EVERY: u32 = 8;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -40,18 +37,16 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     match settings.check() {
         Err(error) => fail(EXIT_USAGE, &error),
-        Ok(()) => match on_every_core(serve(settings, &clock, arguments.insecure_dev)) {
+        Ok(()) => match beside_the_cores(serve(settings, &clock, arguments.insecure_dev)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error),
         },
     }
 }
 
-/// On a thread for every core. Whoever has a signature to check holds one for as long as that takes, so it is looked more often
-/// than usual whether something has come that is cheap.
-fn on_every_core(serving: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(LOOK_EVERY).build()?;
+/// Connections live on threads of their own; here is what goes on beside them: who comes in, what is asked behind the gateway.
+fn beside_the_cores(serving: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(serving)
 }
 
@@ -79,10 +74,11 @@ async fn serve(mut settings: Settings, clock: &Clock, insecure_dev: bool) -> Res
             connections, "too few file descriptors for limits.connections: so many are taken in"
         );
     }
+    let cores = Cores::start(available_parallelism()?.get())?;
     let (policy, enforced, partners) =
         (settings.policy_version().to_owned(), settings.enforces_now(), settings.partners());
     let running = tokio::select! {
-        started = settings.start() => started?,
+        started = settings.start_on(cores) => started?,
         () = signals.next() => {
             info!("stopped before it served");
             return Ok(());

@@ -29,6 +29,7 @@ pub mod budget;
 pub mod claim;
 pub mod clock;
 pub mod config;
+pub mod cores;
 #[cfg(test)]
 mod days;
 pub mod domain;

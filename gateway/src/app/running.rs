@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    backends::registry::Registry, door::Door, health::Health, metrics::Metrics, transport::Inspections,
+    backends::registry::Registry, cores::Cores, door::Door, health::Health, metrics::Metrics, transport::Inspections,
 };
 
 /// The longest that the registry may take to close. What was acknowledged is on disk already.
@@ -27,6 +27,8 @@ pub struct Running {
     /// What goes on beside the answering; ends with this.
     pub(super) beside: JoinSet<()>,
     pub(super) registry: Arc<Registry>,
+    /// The last to go: whoever asked the registry from one has left a connection there.
+    pub(super) _cores: Arc<Cores>,
 }
 
 impl Running {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::{
     net::{TcpListener, TcpSocket},
-    runtime::Handle,
     sync::Semaphore,
     task::JoinSet,
 };
@@ -26,6 +25,7 @@ use crate::{
     },
     claim::Claims,
     config::Config,
+    cores::Cores,
     door::{Door, Limits},
     health::Health,
     keyring::Keyring,
@@ -73,7 +73,13 @@ impl Settings {
     }
 
     /// Opens the registry, starts listening, and serves until told to stop.
-    pub async fn start(mut self) -> Result<Running, StartError> {
+    pub async fn start(self) -> Result<Running, StartError> {
+        self.start_on(Cores::here()).await
+    }
+
+    /// The same, and connections live on these cores.
+    pub async fn start_on(mut self, cores: Cores) -> Result<Running, StartError> {
+        let cores = Arc::new(cores);
         // Addresses first: where one is taken nothing shall have been made.
         let listener = listen("listen.address", self.config.listen.address.get())?;
         let address = listener.local_addr().unwrap_or(self.config.listen.address.get());
@@ -115,7 +121,7 @@ impl Settings {
             roster,
             metrics: Arc::clone(&metrics),
         };
-        let calls = self.wire(&parts, &health, &mut beside).await?;
+        let calls = self.wire(&parts, &health, &mut beside, cores.count()).await?;
         if let (Some(tls), Some(config)) = (&self.tls, &self.config.tls) {
             beside.spawn(Arc::clone(tls).follow(config.reload.get(), metrics.tls()));
         }
@@ -124,9 +130,16 @@ impl Settings {
             beside.spawn(operations::serve(listener, Arc::clone(&metrics), health.clone()));
             address
         });
-        let door = Door::open(listener, self.tls.clone(), self.limits(), metrics.door(), calls);
+        let door = Door::open(
+            listener,
+            self.tls.clone(),
+            self.limits(cores.count()),
+            metrics.door(),
+            calls,
+            Arc::clone(&cores),
+        );
         let notice = self.config.listen.notice.get();
-        Ok(Running { address, operations, inspections, metrics, door, health, notice, beside, registry })
+        Ok(Running { address, operations, inspections, metrics, door, health, notice, beside, registry, _cores: cores })
     }
 
     fn keys(&self) -> Result<Keyring, StartError> {
@@ -166,6 +179,7 @@ impl Settings {
         parts: &Parts,
         health: &Health,
         beside: &mut JoinSet<()>,
+        cores: usize,
     ) -> Result<Calls, ReflectionError> {
         let Parts { keys, registry, redis, inspections, roster, metrics } = parts;
         let Config { authority, verdict, memory, fleets, .. } = &self.config;
@@ -232,7 +246,7 @@ impl Settings {
             resolver,
             policy: Arc::clone(&self.policy),
             in_flight: Semaphore::new(verdict.in_flight.get()),
-            turns: Turns::new(verdict.wait.get(), cores()),
+            turns: Turns::new(verdict.wait.get(), cores),
             metrics: Arc::clone(metrics),
         };
         let validators = ValidatorApi {
@@ -273,7 +287,7 @@ impl Settings {
         }
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self, cores: usize) -> Limits {
         let limits = &self.config.limits;
         Limits {
             connections: limits.connections.get(),
@@ -283,7 +297,7 @@ impl Settings {
             handshakes: limits.handshakes.get(),
             handshakes_per_address: limits.handshakes_per_address.get(),
             handshake: limits.handshake.get(),
-            cores: cores(),
+            cores,
             streams: limits.streams.get_u32(),
             header_bytes: limits.header_bytes.get_u32(),
             idle: limits.idle.get(),
@@ -303,11 +317,6 @@ impl Settings {
             stale: facts.stale_max.signed(),
         }
     }
-}
-
-/// Threads that answer.
-fn cores() -> usize {
-    Handle::current().metrics().num_workers()
 }
 
 fn listen(key: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, StartError> {

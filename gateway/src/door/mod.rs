@@ -21,7 +21,7 @@ use self::{
     places::{Places, Source},
     tls::Tls,
 };
-use crate::{admission::identity::Caller, metrics::DoorMetrics};
+use crate::{admission::identity::Caller, cores::Cores, metrics::DoorMetrics};
 
 /// After a failed `accept` (no file descriptors left, say) the next is tried so much later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -135,13 +135,14 @@ pub struct Door {
 }
 
 impl Door {
-    /// Lets connections in from now on. Without `tls` nobody is asked who they are.
+    /// Lets connections in from now on, each to a core of its own. Without `tls` nobody is asked who they are.
     pub fn open<H: Handler>(
         listener: TcpListener,
         tls: Option<Arc<Tls>>,
         limits: Limits,
         metrics: DoorMetrics,
         handler: H,
+        cores: Arc<Cores>,
     ) -> Self {
         let (closing, inside) = (CancellationToken::new(), TaskTracker::new());
         let drain = limits.drain;
@@ -153,7 +154,7 @@ impl Door {
             handler,
             closing: closing.clone(),
         });
-        inside.spawn(let_in(listener, reception, inside.clone()));
+        inside.spawn(let_in(listener, reception, inside.clone(), cores));
         Self { closing, inside, drain }
     }
 
@@ -167,7 +168,12 @@ impl Door {
     }
 }
 
-async fn let_in<H: Handler>(listener: TcpListener, reception: Arc<Reception<H>>, inside: TaskTracker) {
+async fn let_in<H: Handler>(
+    listener: TcpListener,
+    reception: Arc<Reception<H>>,
+    inside: TaskTracker,
+    cores: Arc<Cores>,
+) {
     let mut failing = false;
     loop {
         let arrived = tokio::select! {
@@ -180,7 +186,16 @@ async fn let_in<H: Handler>(listener: TcpListener, reception: Arc<Reception<H>>,
                 match reception.places.arrive(turn, from) {
                     Some(arrival) => {
                         let reception = Arc::clone(&reception);
-                        inside.spawn(async move { reception.receive(socket, from, arrival).await });
+                        // It leaves the events of this runtime for those of its core's.
+                        let (Some(seat), Ok(socket)) = (cores.seat(), socket.into_std()) else { continue };
+                        let runtime = seat.runtime.clone();
+                        let seen_through = async move {
+                            if let Ok(socket) = TcpStream::from_std(socket) {
+                                reception.receive(socket, from, arrival).await;
+                            }
+                            drop(seat);
+                        };
+                        inside.spawn_on(seen_through, &runtime);
                     }
                     None => reception.metrics.refused(Refusal::AddressFull.name()),
                 }

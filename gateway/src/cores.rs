@@ -1,0 +1,135 @@
+//! The cores that answer: a thread each, with a runtime of its own. What a connection asks is worked on where it lives: nothing
+//! is taken over by another core, nobody has to be woken there, and answers that are ready together leave together.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+};
+
+/// After so many tasks a core looks for what has come. Whoever has a signature to check holds it for as long as that takes, so it
+/// looks more often than usual whether something has come that is cheap.
+const LOOK_EVERY: u32 = 8;
+/// What still runs on a core when it is told to stop is cut off after so long.
+const STOPS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Where connections live.
+#[derive(Debug)]
+pub struct Cores {
+    cores: Vec<Core>,
+    /// Threads that answer.
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Core {
+    runtime: Handle,
+    connections: Arc<AtomicUsize>,
+    _thread: Option<Thread>,
+}
+
+/// Ends when it is dropped.
+#[derive(Debug)]
+struct Thread {
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<()>>,
+}
+
+/// A connection's place on a core, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) runtime: Handle,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Cores {
+    /// So many threads.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let cores = (0..count.max(1)).map(Core::start).collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { count: cores.len(), cores })
+    }
+
+    /// The runtime that this is called in: for tests, and for several gateways in one process.
+    pub fn here() -> Self {
+        let runtime = Handle::current();
+        let count = runtime.metrics().num_workers();
+        Self { cores: vec![Core { runtime, connections: Arc::default(), _thread: None }], count }
+    }
+
+    /// Threads that answer.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// A place on the core that has the fewest connections.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        let core = self.cores.iter().min_by_key(|core| core.connections.load(Relaxed))?;
+        core.connections.fetch_add(1, Relaxed);
+        Some(Seat { runtime: core.runtime.clone(), connections: Arc::clone(&core.connections) })
+    }
+}
+
+impl Core {
+    fn start(number: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().event_interval(LOOK_EVERY).build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = thread::Builder::new().name(format!("core-{number}")).spawn(move || {
+            let _told = runtime.block_on(stopped);
+            runtime.shutdown_timeout(STOPS_WITHIN);
+        })?;
+        let thread = Thread { stop: Some(stop), running: Some(running) };
+        Ok(Self { runtime: handle, connections: Arc::default(), _thread: Some(thread) })
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(running) = self.running.take() {
+            let _panicked = running.join();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_go_where_there_are_fewest_and_run_on_that_core() {
+        let cores = Cores::start(2).unwrap();
+        assert_eq!(cores.count(), 2);
+        let name = |seat: &Seat| {
+            let (told, name) = std::sync::mpsc::channel();
+            seat.runtime.spawn(async move { told.send(thread::current().name().map(ToOwned::to_owned)) });
+            name.recv().unwrap().unwrap()
+        };
+        let (first, second) = (cores.seat().unwrap(), cores.seat().unwrap());
+        assert_eq!([name(&first), name(&second)], ["core-0", "core-1"]);
+        drop(second);
+        assert_eq!(name(&cores.seat().unwrap()), "core-1", "there are none");
+    }
+
+    #[tokio::test]
+    async fn here_is_the_runtime_of_who_asks() {
+        let cores = Cores::here();
+        assert_eq!(cores.count(), 1);
+        assert_eq!(cores.seat().unwrap().runtime.id(), Handle::current().id());
+    }
+}
