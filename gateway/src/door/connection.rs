@@ -192,6 +192,7 @@ impl<H: Handler> Reception<H> {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
+            .auto_date_header(false)
             .max_concurrent_streams(streams)
             .max_header_list_size(self.limits.header_bytes)
             .max_pending_accept_reset_streams(RESETS_PENDING)
