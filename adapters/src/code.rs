@@ -149,8 +149,8 @@ impl Medium {
 /// A code that was found in order: here, with its structure, times and signatures, or by the partner who alone can read
 /// it.
 ///
-/// Only [`Recognised::open`](crate::Recognised::open) and [`OnlineCode::read`](crate::OnlineCode::read) make one, so
-/// holding it is the proof.
+/// Only [`Signed::verify`](crate::Signed::verify) and [`OnlineCode::read`](crate::OnlineCode::read) make one, so holding it is
+/// the proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RideCode {

@@ -30,7 +30,8 @@ pub trait Format: Sync {
     ) -> Result<Accepted<'a>, CodeError>;
 }
 
-/// A code that could be used now.
+/// A code that could be used now, as far as can be seen without a signature.
+#[derive(Debug)]
 pub enum Accepted<'a> {
     /// If its signatures are good.
     Signed(Signed<'a>),
@@ -68,7 +69,7 @@ impl Signed<'_> {
     }
 }
 
-/// Has what a rider showed inside.
+/// Never what is inside: a rider showed it.
 impl fmt::Debug for Signed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signed(…)")

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use crate::{
-    About, Accepted, Check, CodeError, Field, Format, Mark, OnlineCode, Partners, Profile,
-    UnixSeconds, alipay, emv_cpm,
+    About, Accepted, Check, CodeError, Field, Format, Mark, OnlineCode, Partners, Profile, UnixSeconds,
+    alipay, emv_cpm,
     explain::{Form, Table},
     mot, unionpay_token,
 };

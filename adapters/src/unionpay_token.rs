@@ -3,8 +3,7 @@
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    About, Accepted, Check, CodeError, Field, Format, Iin, OnlineCode, Partners, Profile,
-    UnixSeconds,
+    About, Accepted, Check, CodeError, Field, Format, Iin, OnlineCode, Partners, Profile, UnixSeconds,
     explain::{Form, Table},
 };
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use ridegate_adapters::{Accepted, PartnerId, UnixSeconds};
+use ridegate_adapters::{PartnerId, UnixSeconds};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
     admission::{
         cards::CardTaps,
+        quota::Accepted,
         tap::{Shown, Tap},
         turns::Turns,
     },
@@ -35,7 +36,7 @@ pub struct Road {
     pub clock: Clock,
     /// Whose codes count, how often each partner may come, and who reads what only it can read.
     pub roster: InForce,
-    /// Issuer levels verified before.
+    /// Signatures verified before.
     pub levels: Levels,
     /// Codes shown before.
     pub claims: Claims,

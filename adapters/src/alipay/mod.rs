@@ -11,11 +11,11 @@ mod fields;
 mod issuing;
 mod layout;
 
+pub(crate) use check::Signed;
 pub use issuing::{AlipayIssuing, CardType, IssuerAlgorithm, Prefix, PublishedKey};
 pub use layout::AlipayCode;
 pub(crate) use layout::VERSION;
 
-pub(crate) use self::check::Signed;
 use crate::{About, Accepted, Check, CodeError, Format, Partners, Profile, UnixSeconds};
 
 /// The name in profiles, verdicts and conformance files.

@@ -14,9 +14,7 @@ pub use layout::CpmCode;
 
 use serde::Deserialize;
 
-use crate::{
-    About, Accepted, Check, CodeError, Format, Iin, OnlineCode, Partners, Profile, UnixSeconds,
-};
+use crate::{About, Accepted, Check, CodeError, Format, Iin, OnlineCode, Partners, Profile, UnixSeconds};
 
 /// The name in profiles, verdicts and conformance files.
 pub const NAME: &str = "emv-cpm";

@@ -9,8 +9,8 @@ use super::{
     trust::{MotTrust, Root},
 };
 use crate::{
-    Account, CertificateId, CodeError, Distrust, IssuerMemory, LevelsId, Medium, Profile, RideCode, Signer, UnixSeconds,
-    UserKey, sm2::PublicKey,
+    Account, CertificateId, CodeError, Distrust, IssuerMemory, LevelsId, Medium, Profile, RideCode, Signer,
+    UnixSeconds, UserKey, sm2::PublicKey,
 };
 
 /// A code that could be used now if its signatures are good.

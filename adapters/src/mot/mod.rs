@@ -10,9 +10,9 @@ mod fields;
 mod layout;
 pub mod trust;
 
+pub(crate) use check::Signed;
 pub use layout::MotCode;
 
-pub(crate) use self::check::Signed;
 use crate::{About, Accepted, Check, CodeError, Format, Partners, Profile, UnixSeconds};
 
 /// The name in profiles, verdicts and conformance files.

@@ -45,6 +45,10 @@ pub struct Turns {
     long: AtomicU64,
 }
 
+/// A code of which nothing but its signatures is still to be looked at: that takes a turn.
+#[derive(Debug)]
+pub struct Unverified<'a>(Signed<'a>);
+
 /// Leave to check a code's signatures, until it is dropped.
 #[derive(Debug)]
 pub struct Turn<'t> {
@@ -111,9 +115,17 @@ impl Turns {
 }
 
 impl Turn<'_> {
-    /// Verifies a code's signatures, those that `memory` does not vouch for.
-    pub fn verify(self, code: Signed<'_>, memory: &dyn IssuerMemory) -> Result<RideCode, CodeError> {
-        code.verify(memory)
+    /// Verifies a code's signatures, those that `memory` does not vouch for; then the turn is over.
+    pub fn verify(self, code: Unverified<'_>, memory: &dyn IssuerMemory) -> Result<RideCode, CodeError> {
+        let verified = code.0.verify(memory);
+        drop(self);
+        verified
+    }
+}
+
+impl<'a> Unverified<'a> {
+    pub(super) const fn new(code: Signed<'a>) -> Self {
+        Self(code)
     }
 }
 

@@ -26,7 +26,10 @@ use self::labels::{
     Upstream, Upstreamed, Verdict,
 };
 use self::{process::Process, retries::AllRetries};
-use crate::{domain::verdict, stages::{Stage, Stages}};
+use crate::{
+    domain::verdict,
+    stages::{Stage, Stages},
+};
 
 /// From a tenth of a millisecond to ten seconds: a verdict from memory takes less than one, its budget is 150 ms.
 const SECONDS: [f64; 16] = [
@@ -83,7 +86,8 @@ impl Metrics {
     /// Everything at nothing. What has a fixed set of names is there from the start, so that its first increase is seen.
     pub fn new<'p>(partners: impl IntoIterator<Item = &'p PartnerId>) -> Self {
         let stage_seconds: Timed<StageName> = Family::new_with_constructor(|| Histogram::new(STAGE_SECONDS));
-        let stages = Stage::ALL.map(|stage| stage_seconds.get_or_create_owned(&StageName { stage: stage.name() }));
+        let stages =
+            Stage::ALL.map(|stage| stage_seconds.get_or_create_owned(&StageName { stage: stage.name() }));
         let metrics = Self {
             registry: Mutex::default(),
             reached: Counter::default(),

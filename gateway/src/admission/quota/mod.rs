@@ -19,11 +19,11 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use ridegate_adapters::{
-    Accepted, CodeError, Medium, PartnerId, Partners, Profile, Recognised, UnixSeconds,
+    self as adapters, CodeError, Medium, OnlineCode, PartnerId, Partners, Profile, Recognised, UnixSeconds,
 };
 
 use self::budget::{Budget, Standing};
-use super::{cards::Tapped, identity::Validator, rate::Rate};
+use super::{cards::Tapped, identity::Validator, rate::Rate, turns::Unverified};
 use crate::metrics::Metrics;
 
 /// Budgets of a partner whose profile does not say otherwise.
@@ -84,10 +84,23 @@ pub struct DeviceRates {
 #[derive(Debug, Clone, Copy)]
 pub struct Admitted<'a>(Recognised<'a>);
 
+/// A code that could be used now, as far as can be seen without a signature: the proof that a core may be spent on it, or a
+/// question to its partner.
+#[derive(Debug)]
+pub enum Accepted<'a> {
+    /// If its signatures are good.
+    Signed(Unverified<'a>),
+    /// If its partner says so.
+    Online(OnlineCode),
+}
+
 impl<'a> Admitted<'a> {
     /// Checks everything about the code at `now` that costs no signature.
     pub fn accept(self, now: UnixSeconds) -> Result<Accepted<'a>, CodeError> {
-        self.0.accept(now)
+        Ok(match self.0.accept(now)? {
+            adapters::Accepted::Signed(code) => Accepted::Signed(Unverified::new(code)),
+            adapters::Accepted::Online(code) => Accepted::Online(code),
+        })
     }
 }
 
