@@ -11,6 +11,7 @@ package   whose tests they are; "ridegate" is end to end
 from typing import NamedTuple
 
 GATEWAY = "ridegate-gateway"
+ADAPTERS = "ridegate-adapters"
 END_TO_END = "ridegate"
 
 
@@ -271,6 +272,40 @@ GUARDS = [
         "let retry = same_device && known_request;",
         "let retry = false;",
         "test(/^claims::/)",
+        END_TO_END,
+    ),
+    # Signatures verified before.
+    Guard(
+        "an-issuer-is-remembered-under-its-root",
+        "adapters/src/mot/check.rs",
+        "let digest = Sha256::new().chain_update(self.root.xy()).chain_update(certificate.message);",
+        "let digest = Sha256::new().chain_update(certificate.message);",
+        "test(what_is_remembered_of_an_issuer_is_bound_to_its_root)",
+        ADAPTERS,
+    ),
+    Guard(
+        "an-issuer-is-remembered-with-its-roots-signature",
+        "adapters/src/mot/check.rs",
+        "CertificateId(digest.chain_update(certificate.signature).finalize().into())",
+        "CertificateId(digest.finalize().into())",
+        "test(an_issuer_that_was_seen_costs_its_roots_signature_once)",
+        ADAPTERS,
+    ),
+    Guard(
+        "an-issuer-that-is-remembered-may-be-revoked",
+        "adapters/src/mot/check.rs",
+        "Ok(_) if trust.is_revoked(certificate.issuer, certificate.serial) => Distrust::Revoked,",
+        "Ok(_) if false && trust.is_revoked(certificate.issuer, certificate.serial) => Distrust::Revoked,",
+        "test(an_issuer_that_is_remembered_is_trusted_as_long_as_one_that_is_not)",
+        ADAPTERS,
+    ),
+    Guard(
+        "what-costs-no-signature-takes-no-turn",
+        "gateway/src/road.rs",
+        "let accepted = admitted.accept(second)?;",
+        "let _early = self.turns.wait().await.ok_or(Inspect::Overloaded)?;\n"
+        "                let accepted = admitted.accept(second)?;",
+        "test(a_code_that_is_over_waits_for_no_core_and_is_never_too_much)",
         END_TO_END,
     ),
 ]

@@ -5,8 +5,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Certifying, Everything, NOW, Vouching, mot_case, open};
-use ridegate_adapters::{CodeError, NoMemory, Partners, Signer, UserKey, sm2};
+use common::{Certifying, Everything, NOW, Vouching, file, mot_case, open};
+use ridegate_adapters::{
+    Bcd8, CodeError, Distrust, MotTrust, NoMemory, Partners, Profile, Signer, UnixSeconds, UserKey, sm2,
+};
 
 #[test]
 fn a_code_whose_authorization_was_seen_costs_one_signature_and_that_one_always() {
@@ -28,7 +30,8 @@ fn a_code_whose_authorization_was_seen_costs_one_signature_and_that_one_always()
 fn an_issuer_that_was_seen_costs_its_roots_signature_once() {
     let partners = Partners::shipped().unwrap();
     let memory = Everything::default();
-    for name in ["plain", "custom domain of 7", "custom domain of 32", "plain"] {
+    // Several partners' riders, of one issuer.
+    for name in ["plain", "long account", "issued through beijing-bus", "issued through alipay", "plain"] {
         let case = mot_case(name);
         assert!(open(&partners, &case.payload, case.now, &memory).is_ok(), "{name}");
         assert_eq!(memory.1.lock().unwrap().len(), 1, "{name}: the same certificate");
@@ -37,9 +40,71 @@ fn an_issuer_that_was_seen_costs_its_roots_signature_once() {
     let flipped = mot_case("bit flipped in certificate signature");
     let certifying = Certifying(memory.1.lock().unwrap().values().next().unwrap().clone());
     let unseen = open(&partners, &flipped.payload, flipped.now, &memory);
-    assert_eq!(unseen, Err(CodeError::BadSignature(Signer::Root)), "another certificate than the one that is known");
+    assert_eq!(unseen, Err(CodeError::BadSignature(Signer::Root)), "not the certificate that is known");
     let seen = open(&partners, &flipped.payload, flipped.now, &certifying);
     assert_eq!(seen, Err(CodeError::BadSignature(Signer::Issuer)));
+}
+
+/// What one root has vouched for counts for nothing under another.
+#[test]
+fn what_is_remembered_of_an_issuer_is_bound_to_its_root() {
+    let (partners, memory) = (Partners::shipped().unwrap(), Everything::default());
+    let case = mot_case("second live root");
+    assert!(open(&partners, &case.payload, case.now, &memory).is_ok());
+    // The root's index; the root has not signed it.
+    let mut other = case.payload;
+    assert_eq!(std::mem::replace(&mut other[8], 1), 3);
+    assert_eq!(open(&partners, &other, case.now, &memory), Err(CodeError::BadSignature(Signer::Root)));
+    assert_eq!(memory.1.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_certificate_that_its_root_did_not_sign_is_not_remembered() {
+    let (partners, memory) = (Partners::shipped().unwrap(), Everything::default());
+    for name in ["certificate signed by itself", "bit flipped in certificate signature"] {
+        let case = mot_case(name);
+        for time in ["first", "second"] {
+            let refused = open(&partners, &case.payload, case.now, &memory);
+            assert_eq!(refused, Err(CodeError::BadSignature(Signer::Root)), "{name}, the {time} time");
+        }
+    }
+    assert_eq!(memory.1.lock().unwrap().len(), 0);
+}
+
+/// A forgery brings an issuer's certificate with it, which anybody can have from a code. That is genuine, whatever else is not.
+#[test]
+fn of_a_forged_code_its_certificate_alone_is_remembered() {
+    let (partners, memory) = (Partners::shipped().unwrap(), Everything::default());
+    let case = mot_case("issuer signature by another key");
+    for _ in 0..2 {
+        let refused = open(&partners, &case.payload, case.now, &memory);
+        assert_eq!(refused, Err(CodeError::BadSignature(Signer::Issuer)));
+    }
+    assert_eq!((memory.0.lock().unwrap().len(), memory.1.lock().unwrap().len()), (0, 1));
+}
+
+/// Times, roots and revocations are looked at for every code: what is remembered cannot outlive them.
+#[test]
+fn an_issuer_that_is_remembered_is_trusted_as_long_as_one_that_is_not() {
+    let memory = Everything::default();
+    let case = mot_case("certificate in its last month");
+    let roots = file("mot")["trust"]["roots"].as_array().unwrap().clone();
+    let open_with = |roots: &[serde_json::Value], revoked: Option<(Bcd8, u32)>, now: UnixSeconds| {
+        let records = roots.iter().map(|root| root["record"].as_str().unwrap().to_owned());
+        let trust = MotTrust::new(records, revoked).unwrap();
+        let partners = Partners::new(Profile::shipped().unwrap(), trust).unwrap();
+        open(&partners, &case.payload, now, &memory).map(drop)
+    };
+    let (issuer, over) = ("99990001".parse().unwrap(), UnixSeconds(1_656_604_800));
+    let distrusted = |why| Err::<(), _>(CodeError::UntrustedIssuer(why));
+    // The second time these levels are remembered, and this issuer.
+    for remembered in 0..=1 {
+        assert_eq!(memory.1.lock().unwrap().len(), remembered);
+        assert_eq!(open_with(&roots, None, over), Err(CodeError::CertificateExpired), "it is July in Beijing");
+        assert_eq!(open_with(&roots, Some((issuer, 1)), NOW), distrusted(Distrust::Revoked));
+        assert_eq!(open_with(&roots[1..], None, NOW), distrusted(Distrust::RootUnknown));
+        assert_eq!(open_with(&roots, Some((issuer, 2)), NOW), Ok(()), "another certificate of this issuer");
+    }
 }
 
 #[test]

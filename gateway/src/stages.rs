@@ -95,3 +95,31 @@ impl Stages {
         self.began.elapsed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times and histograms are found by a stage's place among all of them.
+    #[test]
+    fn every_stage_is_where_it_is_looked_for() {
+        for (place, stage) in Stage::ALL.into_iter().enumerate() {
+            assert_eq!(stage as usize, place, "{}", stage.name());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stage_takes_what_has_passed_since_the_one_before() {
+        let mut stages = Stages::begin();
+        for stage in [Stage::Recognise, Stage::Verify] {
+            tokio::time::advance(Duration::from_millis(1 + stage as u64)).await;
+            stages.passed(stage);
+        }
+        let took: Vec<_> = stages.took().collect();
+        assert_eq!(
+            took,
+            [(Stage::Recognise, Duration::from_millis(1)), (Stage::Verify, Duration::from_millis(5))]
+        );
+        assert_eq!(stages.total(), Duration::from_millis(6));
+    }
+}

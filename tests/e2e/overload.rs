@@ -64,3 +64,34 @@ async fn what_is_too_much_is_told_so_and_its_code_is_unused() {
     let again = show(&house, 1_001, &codes[..4]).await;
     assert!(again.iter().all(|answer| answer.reason() == Reason::CodeReplayed));
 }
+
+/// Only signatures take a turn: what is refused without one is refused for what it is, however many wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_code_that_is_over_waits_for_no_core_and_is_never_too_much() {
+    let config = format!("{HURRIED}[quota]\ncodes_per_second = 1000000\ncodes_burst = 1000000\n");
+    let house = House::exactly(&config, "lookup_timeout = \"5s\"").await;
+    let mut codes = Vec::new();
+    for rider in 1..=RIDERS {
+        house.settle(rider, Rider::Healthy).await;
+        let phone = house.phone(rider);
+        let over = phone.code(house.now() - 1_300).unwrap();
+        // One of four.
+        codes.extend((0..CODES).map(|turn| if turn % 4 == 0 { over.clone() } else { house.fresh(&phone) }));
+    }
+    let mut shed = 0;
+    for round in 0..1_000 {
+        for (number, answer) in show(&house, round, &codes).await.iter().enumerate() {
+            let said = said(answer);
+            if number % 4 == 0 {
+                assert_eq!(said, "INSPECT CODE_EXPIRED");
+            } else if said == OVERLOADED {
+                shed += 1;
+            }
+        }
+        // So many that with them some of the others would have been.
+        if shed >= 100 {
+            return;
+        }
+    }
+    panic!("it was hardly ever too much: {shed}");
+}

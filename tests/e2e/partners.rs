@@ -143,6 +143,8 @@ async fn a_certificate_that_is_revoked_counts_no_more() {
         "INSPECT CODE_UNTRUSTED",
         "levels remembered or not"
     );
+    let new = house.tap(house.fresh(&house.phone(2))).await;
+    assert_eq!(said(&new), "INSPECT CODE_UNTRUSTED", "its issuer remembered or not");
 }
 
 /// What a partner may still spend is not given anew when somebody else's file changes.

@@ -403,9 +403,19 @@ async fn over_tls_the_certificate_says_who_asks_and_stages_are_shown() {
     };
     let (shown, _) = done(&named(&ca, &gate.key), 0);
     assert_eq!(line(&shown, "verdict"), "ALLOW HEALTH_OK");
-    for stage in
-        ["recognise", "quota", "accept", "turn", "verify", "claim", "link", "facts", "policy", "total", "round trip"]
-    {
+    for stage in [
+        "recognise",
+        "quota",
+        "accept",
+        "turn",
+        "verify",
+        "claim",
+        "link",
+        "facts",
+        "policy",
+        "total",
+        "round trip",
+    ] {
         let times = shown.split("verdict id").nth(1).unwrap();
         let took = line(times, stage).trim_end_matches(" ms").parse::<f64>();
         assert!(took.is_ok_and(|took| took >= 0.0), "{stage} in {shown}");

@@ -4,7 +4,9 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc, sync::Mutex};
 
-use ridegate_adapters::{CertificateId, CodeError, IssuerMemory, LevelsId, Opened, Partners, UnixSeconds, UserKey, sm2};
+use ridegate_adapters::{
+    CertificateId, CodeError, IssuerMemory, LevelsId, Opened, Partners, UnixSeconds, UserKey, sm2,
+};
 use serde_json::Value;
 
 /// When every case was made.

@@ -56,3 +56,44 @@ impl fmt::Debug for Levels {
         write!(f, "Levels({} of {} issuers)", self.known.len(), self.issuers.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "037b85b821bcf941c69d52bd3a52c01a735b870e653547db9bfa20f94c5a6b3560";
+
+    fn key() -> sm2::PublicKey {
+        sm2::PublicKey::from_compressed(&hex::decode(KEY).unwrap().try_into().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn issuers_are_remembered_beside_riders_and_counted_by_themselves() {
+        let metrics = Metrics::default();
+        let levels = Levels::new(8, 8, &metrics);
+        // The same number names an issuer here and a rider there.
+        let (certificate, rider) = (CertificateId([1; 32]), LevelsId([1; 32]));
+        assert!(levels.recall_issuer(&certificate).is_none());
+        levels.remember_issuer(certificate, key());
+        assert!(levels.recall(&rider).is_none());
+        assert!(levels.recall_issuer(&certificate).is_some());
+        assert!(levels.recall_issuer(&CertificateId([2; 32])).is_none());
+        let page = metrics.encode();
+        for (cache, outcome, count) in
+            [("issuers", "hit", 1), ("issuers", "miss", 2), ("levels", "hit", 0), ("levels", "miss", 1)]
+        {
+            let sample = format!("cache_lookups_total{{cache=\"{cache}\",outcome=\"{outcome}\"}} {count}\n");
+            assert!(page.contains(&sample), "{sample} in {page}");
+        }
+    }
+
+    #[test]
+    fn no_more_issuers_are_remembered_than_there_is_room_for() {
+        let levels = Levels::new(8, 2, &Metrics::default());
+        for number in 0..9 {
+            levels.remember_issuer(CertificateId([number; 32]), key());
+        }
+        assert!(levels.issuers.len() <= 2, "{levels:?}");
+        assert!(levels.recall_issuer(&CertificateId([8; 32])).is_some(), "the newest is");
+    }
+}
