@@ -3,6 +3,7 @@
 //! judge, and below that they speak of what passes through them.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     io::IsTerminal,
 };
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
+    level_filters::{LevelFilter, STATIC_MAX_LEVEL},
 };
 use tracing_subscriber::{
     EnvFilter,
@@ -57,6 +59,7 @@ pub(crate) fn start(log: &Log) -> Result<(), String> {
                 .into(),
         );
     }
+    let asked = built_in(asked, STATIC_MAX_LEVEL);
     let filter = EnvFilter::try_new(asked).map_err(|error| format!("RUST_LOG: {error}"))?;
     let ansi = std::io::stderr().is_terminal() && log.format == LogFormat::Text;
     let subscriber =
@@ -72,6 +75,12 @@ pub(crate) fn say_loudly(what: &'static str) {
     } else {
         crate::fail(0, &what);
     }
+}
+
+/// What is asked for, as far as it is there. A release build has nothing below debug in it, and the filter would tell of that in
+/// lines of its own.
+fn built_in(asked: &str, most: LevelFilter) -> Cow<'_, str> {
+    if most < LevelFilter::TRACE { asked.replace("trace", "debug").into() } else { asked.into() }
 }
 
 /// A word that is neither a level nor a directive would be taken for a target, and everything else be silent.
@@ -235,6 +244,12 @@ mod tests {
         tracing::subscriber::with_default(subscriber, say);
         let said = sink.0.lock().unwrap().clone();
         String::from_utf8(said).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_built_in_is_not_asked_for() {
+        assert_eq!(built_in("warn,ridegate=trace", LevelFilter::DEBUG), "warn,ridegate=debug");
+        assert_eq!(built_in("warn,ridegate=trace", LevelFilter::TRACE), "warn,ridegate=trace");
     }
 
     #[test]
