@@ -192,6 +192,7 @@ impl<H: Handler> Reception<H> {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
+            // Nothing in gRPC asks what time it is here, and it would be told with every answer.
             .auto_date_header(false)
             .max_concurrent_streams(streams)
             .max_header_list_size(self.limits.header_bytes)

@@ -77,7 +77,7 @@ struct Load {
 pub async fn run(stand: &mut Stand, crowd: &Crowd, overloaded: Duration, connections: usize) {
     println!("\n## Phones that were seen before: one signature for each tap");
     too_many(stand, crowd, overloaded).await;
-    println!("\n## Phones that were never seen: three signatures");
+    println!("\n## Phones that were never seen: two signatures");
     stand.configured("[memory]\nauthorizations = 1\n");
     too_many(stand, crowd, overloaded).await;
     println!("\n## Everybody connects at once");
