@@ -284,6 +284,14 @@ GUARDS = [
         ADAPTERS,
     ),
     Guard(
+        "an-authorization-is-remembered-under-its-root",
+        "adapters/src/mot/check.rs",
+        "Sha256::new().chain_update(self.root.xy()).chain_update(self.code.issuer_levels()).finalize();",
+        "Sha256::new().chain_update(self.code.issuer_levels()).finalize();",
+        "test(a_root_that_is_replaced_vouches_for_nothing_its_successor_does_not)",
+        END_TO_END,
+    ),
+    Guard(
         "an-issuer-is-remembered-with-its-roots-signature",
         "adapters/src/mot/check.rs",
         "CertificateId(digest.chain_update(certificate.signature).finalize().into())",

@@ -273,6 +273,7 @@ fn errors_have_no_room_for_what_was_shown() {
             assert!(!text.contains(code.medium.account().expose()), "{text}");
             assert!(text.contains(code.partner.as_str()));
         }
+        assert_eq!(format!("{:?}", scanned.accept(case.now).unwrap()), "Signed(Signed(…))");
     }
 }
 

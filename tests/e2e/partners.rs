@@ -9,7 +9,7 @@ use ridegate_proto::{
     validator::v1::CheckResponse,
 };
 use ridegate_sim::{
-    issuing::{Key, Terms},
+    issuing::{Key, Root, Terms},
     resolver::Resolver,
     riders::Rider,
     trust::Shows,
@@ -145,6 +145,24 @@ async fn a_certificate_that_is_revoked_counts_no_more() {
     );
     let new = house.tap(house.fresh(&house.phone(2))).await;
     assert_eq!(said(&new), "INSPECT CODE_UNTRUSTED", "its issuer remembered or not");
+}
+
+/// What was remembered under a root goes with it, also where another has its index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_that_is_replaced_vouches_for_nothing_its_successor_does_not() {
+    let house = House::open().await;
+    house.settle(1, Rider::Healthy).await;
+    let phone = house.phone(1);
+    assert_eq!(said(&house.tap(house.fresh(&phone)).await), "ALLOW HEALTH_OK");
+    // The city's root has the index 7.
+    let other = Root::new(Key::generate(&mut ChaCha20Rng::seed_from_u64(2)).unwrap(), 7).record().unwrap();
+    let trust = format!("test = true\n[[root]]\nrecord = \"{other}\"\n");
+    fs::write(house.folder.path().join("mot-trust.toml"), trust).unwrap();
+    counted_to(&house, TAKEN, 1).await;
+    // One whose authorization was remembered, and a new one of an issuer that was.
+    for phone in [phone, house.phone(2)] {
+        assert_eq!(said(&house.tap(house.fresh(&phone)).await), "INSPECT CODE_UNTRUSTED");
+    }
 }
 
 /// What a partner may still spend is not given anew when somebody else's file changes.
