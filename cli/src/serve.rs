@@ -37,20 +37,22 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     };
     match settings.check() {
         Err(error) => fail(EXIT_USAGE, &error),
-        Ok(()) => match beside_the_cores(serve(settings, &clock, arguments.insecure_dev)) {
+        Ok(()) => match on_every_core(|cores| serve(settings, cores, &clock, arguments.insecure_dev)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error),
         },
     }
 }
 
-/// Connections live on threads of their own; here is what goes on beside them: who comes in, what is asked behind the gateway.
-fn beside_the_cores(serving: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(serving)
+/// Connections live on a thread for every core. Beside those is one for all that they share: who comes in, and the connections to
+/// whatever is behind the gateway.
+fn on_every_core<S: Future<Output = Result<()>>>(serving: impl FnOnce(Cores) -> S) -> Result<()> {
+    let cores = Cores::start(available_parallelism()?.get())?;
+    let beside = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    beside.block_on(serving(cores))
 }
 
-async fn serve(mut settings: Settings, clock: &Clock, insecure_dev: bool) -> Result<()> {
+async fn serve(mut settings: Settings, cores: Cores, clock: &Clock, insecure_dev: bool) -> Result<()> {
     let mut signals = Signals::new()?;
     let tls = settings.has_tls();
     let insecure = match (insecure_dev, tls) {
@@ -74,7 +76,6 @@ async fn serve(mut settings: Settings, clock: &Clock, insecure_dev: bool) -> Res
             connections, "too few file descriptors for limits.connections: so many are taken in"
         );
     }
-    let cores = Cores::start(available_parallelism()?.get())?;
     let (policy, enforced, partners) =
         (settings.policy_version().to_owned(), settings.enforces_now(), settings.partners());
     let running = tokio::select! {
@@ -88,7 +89,10 @@ async fn serve(mut settings: Settings, clock: &Clock, insecure_dev: bool) -> Res
         info!(%operations, "metrics and probes");
     }
     info!(address = %running.address(), tls, clock = %clock.now(), partners, policy, enforced, "serving");
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = running.broken() => bail!("a thread that answers has ended: start anew"),
+    }
     info!("stopping; a second signal stops at once");
     tokio::select! {
         () = running.stop() => Ok(()),

@@ -15,10 +15,15 @@ use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
 };
+use tokio_util::sync::CancellationToken;
 
 /// After so many tasks a core looks for what has come. Whoever has a signature to check holds it for as long as that takes, so it
 /// looks more often than usual whether something has come that is cheap.
 const LOOK_EVERY: u32 = 8;
+/// What is woken from beside (Redis has answered, say) waits apart from what a core wakes by itself, and is looked for before every
+/// such task: it has come the longest way already. By itself a core would look only before every thirty-first, which may be
+/// thirty signatures later.
+const LOOK_BESIDE_EVERY: u32 = 1;
 /// What still runs on a core when it is told to stop is cut off after so long.
 const STOPS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -28,6 +33,8 @@ pub struct Cores {
     cores: Vec<Core>,
     /// Threads that answer.
     count: usize,
+    /// Cancelled when one of them has ended.
+    ended: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -52,22 +59,31 @@ pub(crate) struct Seat {
 }
 
 impl Cores {
-    /// So many threads.
+    /// So many threads. Not from within a runtime: what could not be started could not be dropped there either.
     pub fn start(count: usize) -> io::Result<Self> {
-        let cores = (0..count.max(1)).map(Core::start).collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { count: cores.len(), cores })
+        let ended = CancellationToken::new();
+        let cores = (0..count.max(1)).map(|number| Core::start(number, &ended));
+        let cores = cores.collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { count: cores.len(), cores, ended })
     }
 
     /// The runtime that this is called in: for tests, and for several gateways in one process.
     pub fn here() -> Self {
         let runtime = Handle::current();
         let count = runtime.metrics().num_workers();
-        Self { cores: vec![Core { runtime, connections: Arc::default(), _thread: None }], count }
+        let core = Core { runtime, connections: Arc::default(), _thread: None };
+        Self { cores: vec![core], count, ended: CancellationToken::new() }
     }
 
     /// Threads that answer.
     pub const fn count(&self) -> usize {
         self.count
+    }
+
+    /// Ends when a thread has, which none does by itself: whoever lived there is gone, and whoever came would be sent there, where
+    /// there are fewest.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// A place on the core that has the fewest connections.
@@ -79,12 +95,19 @@ impl Cores {
 }
 
 impl Core {
-    fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().event_interval(LOOK_EVERY).build()?;
-        let handle = runtime.handle().clone();
+    fn start(number: usize, ended: &CancellationToken) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .event_interval(LOOK_EVERY)
+            .global_queue_interval(LOOK_BESIDE_EVERY)
+            .build()?;
+        let (handle, ended) = (runtime.handle().clone(), ended.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = thread::Builder::new().name(format!("core-{number}")).spawn(move || {
+            // Also if the runtime panics: a task that does is no more than that task's end.
+            let _ended = ended.drop_guard();
             let _told = runtime.block_on(stopped);
+            // Here, where nothing is asynchronous any more, and before anybody is told that it has ended.
             runtime.shutdown_timeout(STOPS_WITHIN);
         })?;
         let thread = Thread { stop: Some(stop), running: Some(running) };
@@ -124,6 +147,25 @@ mod tests {
         assert_eq!([name(&first), name(&second)], ["core-0", "core-1"]);
         drop(second);
         assert_eq!(name(&cores.seat().unwrap()), "core-1", "there are none");
+    }
+
+    #[test]
+    fn what_still_runs_on_a_core_goes_with_it_and_that_it_went_is_told() {
+        let cores = Cores::start(2).unwrap();
+        let (ended, seat) = (cores.ended.clone(), cores.seat().unwrap());
+        let (held, gone) = std::sync::mpsc::channel::<()>();
+        seat.runtime.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        assert!(!ended.is_cancelled());
+        // As the gateway is dropped: inside of a runtime.
+        let beside = tokio::runtime::Runtime::new().unwrap();
+        beside.block_on(async move { drop(cores) });
+        assert!(ended.is_cancelled());
+        assert!(gone.try_recv().is_err_and(|why| why == std::sync::mpsc::TryRecvError::Disconnected));
+        let late = beside.block_on(async move { seat.runtime.spawn(async {}).await });
+        assert!(late.is_err_and(|why| why.is_cancelled()), "who comes later is let go, and nobody waits");
     }
 
     #[tokio::test]

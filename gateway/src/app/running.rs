@@ -8,7 +8,8 @@ use tokio::{
 };
 
 use crate::{
-    backends::registry::Registry, cores::Cores, door::Door, health::Health, metrics::Metrics, transport::Inspections,
+    backends::registry::Registry, cores::Cores, door::Door, health::Health, metrics::Metrics,
+    transport::Inspections,
 };
 
 /// The longest that the registry may take to close. What was acknowledged is on disk already.
@@ -28,7 +29,7 @@ pub struct Running {
     pub(super) beside: JoinSet<()>,
     pub(super) registry: Arc<Registry>,
     /// The last to go: whoever asked the registry from one has left a connection there.
-    pub(super) _cores: Arc<Cores>,
+    pub(super) cores: Arc<Cores>,
 }
 
 impl Running {
@@ -45,6 +46,11 @@ impl Running {
     /// Where metrics and probes are, if they are served.
     pub const fn operations(&self) -> Option<SocketAddr> {
         self.operations
+    }
+
+    /// Ends when it cannot answer everybody any more, and will not by itself: a thread of its own has ended.
+    pub async fn broken(&self) {
+        self.cores.ended().await;
     }
 
     /// Says that it will be gone, goes on for the notice so that everybody can hear it, then lets nobody in, finishes

@@ -139,7 +139,18 @@ impl Settings {
             Arc::clone(&cores),
         );
         let notice = self.config.listen.notice.get();
-        Ok(Running { address, operations, inspections, metrics, door, health, notice, beside, registry, _cores: cores })
+        Ok(Running {
+            address,
+            operations,
+            inspections,
+            metrics,
+            door,
+            health,
+            notice,
+            beside,
+            registry,
+            cores,
+        })
     }
 
     fn keys(&self) -> Result<Keyring, StartError> {
