@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet overload guards faults soak soak-hour soak-plot demo
+.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet compare instructions overload guards faults soak soak-hour soak-plot demo
 
 # The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
@@ -44,6 +44,7 @@ $(STUBS)/made: $(PYTHON)/made $(PROTOS)
 fmt:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path compare/Cargo.toml
 
 # clippy on everything, and on what ships to production; buf where npx is at hand.
 lint: licences
@@ -74,6 +75,17 @@ bench:
 	$(CARGO) bench -p ridegate-sm2 --bench verify
 	$(CARGO) bench -p ridegate-adapters --bench formats
 	$(CARGO) bench -p ridegate-gateway --bench policy
+
+# Beside what its users would pick instead, in one run: a quarter of an hour, most of it building, on a machine that does nothing
+# else. LONG=10 is how many seconds each is measured.
+compare:
+	python3 scripts/licences.py compare/Cargo.toml
+	CARGO="$(CARGO)" scripts/compare --seconds $(or $(LONG),10)
+
+# Instructions of what a verdict is made of, which no other load on the machine changes, against docs/instructions.csv.
+# WRITE=--write writes that file anew; RELEASE=--release is the build for production.
+instructions:
+	CARGO="$(CARGO)" scripts/instructions $(WRITE) $(RELEASE)
 
 # Links in numbers: minutes, and half a gigabyte for every million of them.
 bench-registry: tools

@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 
 use crate::{
     Row,
-    serve::{DOMAIN, Peer},
+    serve::{DOMAIN, PARTNER, Peer},
     unit,
 };
 
@@ -45,14 +45,14 @@ impl Drop for Server {
 impl Server {
     fn start(peer: Peer, pki: &Path) -> Result<(Self, String)> {
         let name = clap::ValueEnum::to_possible_value(&peer).context("a name")?;
-        let mut child = Command::new(std::env::current_exe()?)
+        let child = Command::new(std::env::current_exe()?)
             .args(["serve", name.get_name(), "--pki"])
             .arg(pki)
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut address = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut address)?;
-        Ok((Self(child), address.trim().to_owned()))
+        let (mut server, mut address) = (Self(child), String::new());
+        BufReader::new(server.0.stdout.take().context("no output")?).read_line(&mut address)?;
+        Ok((server, address.trim().to_owned()))
     }
 
     fn memory(&self) -> Option<f64> {
@@ -123,10 +123,11 @@ async fn one(peer: Peer, channel: Channel, number: usize) -> Result<()> {
     }
     let entry = |key: &str, value: &str| Entry { key: key.to_owned(), value: value.to_owned() };
     let descriptor = RateLimitDescriptor {
-        entries: vec![entry("partner", "yikatong"), entry("reader", &format!("gate-{number}"))],
+        entries: vec![entry(PARTNER, "yikatong"), entry("reader", &format!("gate-{number}"))],
         ..RateLimitDescriptor::default()
     };
-    let request = RateLimitRequest { domain: DOMAIN.to_owned(), descriptors: vec![descriptor], hits_addend: 1 };
+    let request =
+        RateLimitRequest { domain: DOMAIN.to_owned(), descriptors: vec![descriptor], hits_addend: 1 };
     RateLimitServiceClient::new(channel).should_rate_limit(request).await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What users would pick instead, each as a server of its own, over mTLS as the gateway is.
 
-use std::{collections::HashMap, num::NonZero, path::Path, sync::Arc};
+use std::{collections::HashMap, num::NonZero, path::Path};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::{
 use governor::{DefaultKeyedRateLimiter, Quota};
 use limitador::{
     RateLimiter,
-    limit::{Context as Values, Limit},
+    limit::{Context as Values, Expression, Limit},
 };
 use ridegate_proto::validator::v1::{
     CheckRequest, CheckResponse, Reason, ReportInspectionRequest, ReportInspectionResponse, Verdict,
@@ -29,6 +29,8 @@ use tonic::{
 /// So many a second that nobody is refused.
 const PLENTY: u32 = 1_000_000_000;
 pub const DOMAIN: &str = "ridegate";
+/// What the budget is by.
+pub const PARTNER: &str = "partner";
 
 /// Somebody to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -119,24 +121,21 @@ impl RateLimitService for Governor {
         request: Request<RateLimitRequest>,
     ) -> Result<Response<RateLimitResponse>, Status> {
         let request = request.into_inner();
-        let entries = request.descriptors.into_iter().flat_map(|descriptor| descriptor.entries);
-        let mut limited = false;
-        for entry in entries {
-            limited |= self.0.check_key(&entry.value).is_err();
-        }
-        Ok(answer(limited))
+        let mut entries = request.descriptors.iter().flat_map(|descriptor| &descriptor.entries);
+        let partner = entries.find(|entry| entry.key == PARTNER);
+        let partner = partner.ok_or_else(|| Status::invalid_argument("no partner"))?;
+        Ok(answer(self.0.check_key(&partner.value).is_err()))
     }
 }
 
-#[derive(Clone)]
-struct Limitador(Arc<RateLimiter>);
+struct Limitador(RateLimiter);
 
 impl Limitador {
     fn new() -> Result<Self> {
         let limiter = RateLimiter::new(10_000);
-        let partner = "descriptors[0].partner".try_into().ok().context("an expression")?;
+        let partner = Expression::parse(format!("descriptors[0].{PARTNER}"))?;
         limiter.add_limit(Limit::new(DOMAIN, u64::from(PLENTY), 1, [], [partner]));
-        Ok(Self(Arc::new(limiter)))
+        Ok(Self(limiter))
     }
 }
 
