@@ -82,8 +82,8 @@ compare:
 	python3 scripts/licences.py compare/Cargo.toml
 	CARGO="$(CARGO)" scripts/compare --seconds $(or $(LONG),10)
 
-# Instructions of what a verdict is made of, which no other load on the machine changes, against docs/instructions.csv.
-# WRITE=--write writes that file anew; RELEASE=--release is the build for production.
+# Instructions of a verdict and of what it is made of, which no other load on the machine changes, against docs/instructions.csv.
+# Needs valgrind. # WRITE=--write writes that file anew; RELEASE=--release is the build for production.
 instructions:
 	CARGO="$(CARGO)" scripts/instructions $(WRITE) $(RELEASE)
 
