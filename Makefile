@@ -83,7 +83,7 @@ compare:
 	CARGO="$(CARGO)" scripts/compare --seconds $(or $(LONG),10)
 
 # Instructions of a verdict and of what it is made of, which no other load on the machine changes, against docs/instructions.csv.
-# Needs valgrind. # WRITE=--write writes that file anew; RELEASE=--release is the build for production.
+# Needs valgrind. WRITE=--write writes that file anew; RELEASE=--release is the build for production.
 instructions:
 	CARGO="$(CARGO)" scripts/instructions $(WRITE) $(RELEASE)
 

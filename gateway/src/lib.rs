@@ -17,6 +17,7 @@
 //! | [`backends`] | memory, SQLite, the health authority, partners' resolvers: the only files that know them |
 //! | [`breaker`] | whether it is worth asking one of them |
 //! | [`door`] | connections: TLS, who is there, limits, taking leave |
+//! | [`cores`] | the threads that answer, and on which of them a connection lives |
 //! | [`transport`] | gRPC over them |
 //! | [`health`], [`metrics`], [`operations`] | what operators see |
 //! | [`config`], [`app`] | a configuration file becomes a running gateway |
