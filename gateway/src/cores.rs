@@ -30,7 +30,7 @@ const STOPS_WITHIN: Duration = Duration::from_secs(1);
 /// Where connections live.
 #[derive(Debug)]
 pub struct Cores {
-    cores: Vec<Core>,
+    all: Vec<Core>,
     /// Threads that answer.
     count: usize,
     /// Cancelled when one of them has ended.
@@ -41,7 +41,7 @@ pub struct Cores {
 struct Core {
     runtime: Handle,
     connections: Arc<AtomicUsize>,
-    _thread: Option<Thread>,
+    thread: Option<Thread>,
 }
 
 /// Ends when it is dropped.
@@ -62,17 +62,17 @@ impl Cores {
     /// So many threads. Not from within a runtime: what could not be started could not be dropped there either.
     pub fn start(count: usize) -> io::Result<Self> {
         let ended = CancellationToken::new();
-        let cores = (0..count.max(1)).map(|number| Core::start(number, &ended));
-        let cores = cores.collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { count: cores.len(), cores, ended })
+        let all = (0..count.max(1)).map(|number| Core::start(number, &ended));
+        let all = all.collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { count: all.len(), all, ended })
     }
 
     /// The runtime that this is called in: for tests, and for several gateways in one process.
     pub fn here() -> Self {
         let runtime = Handle::current();
         let count = runtime.metrics().num_workers();
-        let core = Core { runtime, connections: Arc::default(), _thread: None };
-        Self { cores: vec![core], count, ended: CancellationToken::new() }
+        let core = Core { runtime, connections: Arc::default(), thread: None };
+        Self { all: vec![core], count, ended: CancellationToken::new() }
     }
 
     /// Threads that answer.
@@ -88,7 +88,7 @@ impl Cores {
 
     /// A place on the core that has the fewest connections.
     pub(crate) fn seat(&self) -> Option<Seat> {
-        let core = self.cores.iter().min_by_key(|core| core.connections.load(Relaxed))?;
+        let core = self.all.iter().min_by_key(|core| core.connections.load(Relaxed))?;
         core.connections.fetch_add(1, Relaxed);
         Some(Seat { runtime: core.runtime.clone(), connections: Arc::clone(&core.connections) })
     }
@@ -111,7 +111,16 @@ impl Core {
             runtime.shutdown_timeout(STOPS_WITHIN);
         })?;
         let thread = Thread { stop: Some(stop), running: Some(running) };
-        Ok(Self { runtime: handle, connections: Arc::default(), _thread: Some(thread) })
+        Ok(Self { runtime: handle, connections: Arc::default(), thread: Some(thread) })
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        // All are told before any is waited for.
+        for thread in self.all.iter_mut().filter_map(|core| core.thread.as_mut()) {
+            drop(thread.stop.take());
+        }
     }
 }
 
