@@ -1,6 +1,6 @@
 //! Every case through the front door, with the profiles that ship.
 
-use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile};
+use ridegate_gateway::{app::Settings, clock::Clock, config::ConfigFile, cores::Cores};
 use ridegate_proto::validator::v1::validator_service_client::ValidatorServiceClient;
 use ridegate_sim::authority::Authority;
 use serde_json::Value;
@@ -32,9 +32,11 @@ async fn every_case_is_told_as_it_should_be() {
     );
     std::fs::write(&path, config).unwrap();
     let clock: Clock = "2022-06-15T12:00:00+08:00,frozen".parse().unwrap();
-    let gateway =
-        Settings::new(ConfigFile::load(&path).unwrap(), clock, true).unwrap().start().await.unwrap();
-    let mut client = ValidatorServiceClient::new(connect(&format!("http://{}", gateway.address())).await);
+    let settings = Settings::new(ConfigFile::load(&path).unwrap(), clock, true).unwrap();
+    // As it is served to the world: on threads of its own. One connection lives on the one, the next on the other.
+    let gateway = settings.start_on(Cores::start(2).unwrap()).await.unwrap();
+    let here = format!("http://{}", gateway.address());
+    let mut clients = [connect(&here).await, connect(&here).await].map(ValidatorServiceClient::new);
 
     let mut checked = 0;
     for file in [
@@ -56,6 +58,7 @@ async fn every_case_is_told_as_it_should_be() {
                 None => ("INSPECT NOT_LINKED", partner("code")),
             };
             let gate = format!("urn:ridegate:validator:bjsubway:gate-{checked}");
+            let client = &mut clients[checked % 2];
             let answer = client.check(identified(&gate, request("r", payload))).await.unwrap().into_inner();
             assert_eq!(said(&answer), told, "{}", case["name"]);
             assert_eq!(answer.retry_of, "");
