@@ -7,7 +7,7 @@ PYTHON := target/python
 STUBS := $(PYTHON)/stubs
 PROTOS := $(wildcard proto/ridegate/*/v1/*.proto)
 
-.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet compare instructions overload guards faults soak soak-hour soak-plot demo
+.PHONY: test tools python fmt lint doc licences fuzz bench bench-registry bench-fleet budget scale flame compare instructions overload guards faults soak soak-hour soak-plot demo
 
 # The tests start a PostgreSQL of their own and simulate the health authority. The foreign client is fetched from PyPI once.
 test: tools python
@@ -75,6 +75,21 @@ bench:
 	$(CARGO) bench -p ridegate-sm2 --bench verify
 	$(CARGO) bench -p ridegate-adapters --bench formats
 	$(CARGO) bench -p ridegate-gateway --bench policy
+
+# CPU of a verdict, case by case; whether it is the same for ten thousand connections and ten million links; and where it goes. On a
+# machine that does nothing else: a few minutes, an hour (with a picture), a minute. docs/performance.md is made of them.
+budget: tools
+	CARGO="$(CARGO)" scripts/budget
+
+scale: tools $(PYTHON)/plots
+	CARGO="$(CARGO)" $(PYTHON)/plots/bin/python scripts/scale
+
+flame:
+	CARGO="$(CARGO)" scripts/flame docs/flame.svg
+
+$(PYTHON)/plots: scripts/plots.txt scripts/venv | $(PYTHON)/made
+	scripts/venv $@ $<
+	@touch $@
 
 # Beside what its users would pick instead, in one run: a quarter of an hour, most of it building, on a machine that does nothing
 # else. LONG=10 is how many seconds each is measured.

@@ -290,7 +290,7 @@ section! {
         facts: Positive<100_000_000> = Positive::new(1_000_000),
         authorizations: Positive<100_000_000> = Positive::new(100_000),
         readings: Positive<100_000_000> = Positive::new(200_000),
-        issuers: Positive<10_000> = Positive::new(64),
+        issuers: Positive<10_000> = Positive::new(256),
     }
 }
 
