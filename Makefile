@@ -81,14 +81,14 @@ bench:
 budget: tools
 	CARGO="$(CARGO)" scripts/budget
 
-scale: tools $(PYTHON)/plots
-	CARGO="$(CARGO)" $(PYTHON)/plots/bin/python scripts/scale
+scale: tools target/plots/made
+	CARGO="$(CARGO)" target/plots/bin/python scripts/scale
 
 flame:
 	CARGO="$(CARGO)" scripts/flame docs/flame.svg
 
-$(PYTHON)/plots: scripts/plots.txt scripts/venv | $(PYTHON)/made
-	scripts/venv $@ $<
+target/plots/made: scripts/plots.txt scripts/venv
+	scripts/venv target/plots $<
 	@touch $@
 
 # Beside what its users would pick instead, in one run: a quarter of an hour, most of it building, on a machine that does nothing
