@@ -100,7 +100,11 @@ fn an_issuer_that_is_remembered_is_trusted_as_long_as_one_that_is_not() {
     // The second time these levels are remembered, and this issuer.
     for remembered in 0..=1 {
         assert_eq!(memory.1.lock().unwrap().len(), remembered);
-        assert_eq!(open_with(&roots, None, over), Err(CodeError::CertificateExpired), "it is July in Beijing");
+        assert_eq!(
+            open_with(&roots, None, over),
+            Err(CodeError::CertificateExpired),
+            "it is July in Beijing"
+        );
         assert_eq!(open_with(&roots, Some((issuer, 1)), NOW), distrusted(Distrust::Revoked));
         assert_eq!(open_with(&roots[1..], None, NOW), distrusted(Distrust::RootUnknown));
         assert_eq!(open_with(&roots, Some((issuer, 2)), NOW), Ok(()), "another certificate of this issuer");

@@ -581,12 +581,12 @@ async fn search(store: Store) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_identifier_is_left_in_sqlite_logs_pages_or_memory() {
-    search(Store::file()).await;
+    Box::pin(search(Store::file())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_identifier_is_left_in_postgresql_logs_pages_or_memory() {
-    search(Store::server()).await;
+    Box::pin(search(Store::server())).await;
 }
 
 /// Every form is found where it is, and short ones only where they stand alone.
