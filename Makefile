@@ -77,7 +77,7 @@ bench:
 	$(CARGO) bench -p ridegate-gateway --bench policy
 
 # CPU of a verdict, case by case; whether it is the same for ten thousand connections and ten million links; and where it goes. On a
-# machine that does nothing else: a few minutes, an hour (with a picture), a minute. docs/performance.md is made of them.
+# machine that does nothing else. docs/performance.md is made of them.
 budget: tools
 	CARGO="$(CARGO)" scripts/budget
 
