@@ -72,6 +72,13 @@ GUARDS = [
         "test(what_comes_on_top_is_told_overloaded_and_takes_no_claim)",
         END_TO_END,
     ),
+    Guard(
+        "the-connection-of-every-core-is-looked-after",
+        "gateway/src/backends/redis/keeper.rs",
+        "connections.each().map(|connection| probe(",
+        "connections.each().take(1).map(|connection| probe(",
+        "test(every_core_asks_over_a_connection_of_its_own_and_when_one_ends_all_are_made_anew)",
+    ),
     # What is remembered is not believed for longer than was promised, and serves as long as that.
     Guard(
         "stale-facts-end",

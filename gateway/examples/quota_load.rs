@@ -18,6 +18,7 @@ use ridegate_gateway::{
         tap::{Card, Device},
     },
     backends::redis::{Access, Bank, Form, Place, Redis},
+    cores::Cores,
     health::Health,
     keyring::Keyring,
     metrics::Metrics,
@@ -48,7 +49,7 @@ impl Replica {
                 timeout: Duration::from_millis(250),
                 certificates: None,
             };
-            let redis = Redis::new(place, metrics.upstream("redis"), Health::new(false));
+            let redis = Redis::new(place, &Cores::here(), metrics.upstream("redis"), Health::new(false));
             beside.spawn(Arc::clone(&redis).keep());
             Fleet::new(Bank::new(redis, &Keyring::new(&[secret; 32])), metrics.quotas())
         });

@@ -2,6 +2,7 @@
 //! is taken over by another core, nobody has to be woken there, and answers that are ready together leave together.
 
 use std::{
+    cell::Cell,
     io,
     sync::{
         Arc,
@@ -26,6 +27,16 @@ const LOOK_EVERY: u32 = 8;
 const LOOK_BESIDE_EVERY: u32 = 1;
 /// What still runs on a core when it is told to stop is cut off after so long.
 const STOPS_WITHIN: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Of the core whose thread this is.
+    static NUMBER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The number of the core that this is called on: its place in [`Cores::runtimes`]. Beside the cores that of the first.
+pub(crate) fn number() -> usize {
+    NUMBER.get()
+}
 
 /// Where connections live.
 #[derive(Debug)]
@@ -80,6 +91,11 @@ impl Cores {
         self.count
     }
 
+    /// Where what a core has for itself is to live, in the order of their numbers.
+    pub(crate) fn runtimes(&self) -> Vec<Handle> {
+        self.all.iter().map(|core| core.runtime.clone()).collect()
+    }
+
     /// Ends when a thread has, which none does by itself: whoever lived there is gone, and whoever came would be sent there, where
     /// there are fewest.
     pub async fn ended(&self) {
@@ -106,6 +122,7 @@ impl Core {
         let running = thread::Builder::new().name(format!("core-{number}")).spawn(move || {
             // Also if the runtime panics: a task that does is no more than that task's end.
             let _ended = ended.drop_guard();
+            NUMBER.set(number);
             let _told = runtime.block_on(stopped);
             // Here, where nothing is asynchronous any more, and before anybody is told that it has ended.
             runtime.shutdown_timeout(STOPS_WITHIN);
@@ -154,6 +171,11 @@ mod tests {
         };
         let (first, second) = (cores.seat().unwrap(), cores.seat().unwrap());
         assert_eq!([name(&first), name(&second)], ["core-0", "core-1"]);
+        for (runtime, expected) in cores.runtimes().into_iter().zip([0, 1]) {
+            let (told, number) = std::sync::mpsc::channel();
+            runtime.spawn(async move { told.send(super::number()) });
+            assert_eq!(number.recv().unwrap(), expected);
+        }
         drop(second);
         assert_eq!(name(&cores.seat().unwrap()), "core-1", "there are none");
     }

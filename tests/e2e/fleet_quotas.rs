@@ -21,6 +21,7 @@ use ridegate_gateway::{
     app::{Running, Settings},
     backends::redis::{Access, Bank, Form, Place, Redis as Shared},
     config::ConfigFile,
+    cores::Cores,
     health::Health,
     keyring::Keyring,
     metrics::Metrics,
@@ -69,7 +70,7 @@ impl Replica {
                 timeout: Duration::from_secs(1),
                 certificates: None,
             };
-            let shared = Shared::new(place, metrics.upstream("redis"), Health::new(false));
+            let shared = Shared::new(place, &Cores::here(), metrics.upstream("redis"), Health::new(false));
             beside.spawn(Arc::clone(&shared).keep());
             Fleet::new(Bank::new(shared, &Keyring::new(&[7; 32])), metrics.quotas())
         });

@@ -14,6 +14,7 @@ use jiff::SignedDuration;
 use rand::SeedableRng;
 use ridegate_gateway::{
     backends::redis::{Access, Away, Form, Place, Redis, Script},
+    cores::Cores,
     health::Health,
     metrics::Metrics,
 };
@@ -55,7 +56,7 @@ impl Drop for Lines {
 impl Lines {
     fn to(place: Place) -> Self {
         let health = Health::new(false);
-        let redis = Redis::new(place, Metrics::new([]).upstream("redis"), health.clone());
+        let redis = Redis::new(place, &Cores::here(), Metrics::new([]).upstream("redis"), health.clone());
         assert_eq!(health.state().redis, Some(false), "not before it was reached");
         let keeper = tokio::spawn(Arc::clone(&redis).keep());
         let put = Script::new("redis.call('SET', KEYS[1], ARGV[1]) return redis.call('GET', KEYS[1])");
@@ -617,7 +618,8 @@ async fn the_log_says_once_that_it_is_away_and_why_and_once_that_it_is_back() {
     server.resume();
     answers(1).await;
     assert_eq!(server.cli(&["ACL", "SETUSER", "gate", "resetpass", ">second-secret"]), "OK");
-    assert_eq!(server.cli(&["CLIENT", "KILL", "USER", "gate"]), "1");
+    let cores = std::thread::available_parallelism().unwrap();
+    assert_eq!(server.cli(&["CLIENT", "KILL", "USER", "gate"]), cores.to_string(), "a connection for each");
     answers(0).await;
     tried(&server, 3).await;
     let (_, log) = process.terminate();

@@ -11,6 +11,7 @@ use crate::{
         registry::{Location, Registry},
     },
     config::{ConfigError, ConfigFile},
+    cores::Cores,
     health::Health,
     keyring::{KeyId, Keyring},
     metrics::Metrics,
@@ -56,7 +57,8 @@ impl Upkeep {
     /// Deletes what replicas share of accounts in Redis; tells how many entries. `None` where they share nothing.
     pub async fn sweep(&self, keys: &Arc<Keyring>) -> Option<Result<u64, Away>> {
         let health = Health::new(false);
-        let redis = Redis::new(self.redis.clone()?, Metrics::default().upstream("redis"), health.clone());
+        let asked = Metrics::default().upstream("redis");
+        let redis = Redis::new(self.redis.clone()?, &Cores::here(), asked, health.clone());
         let keeper = tokio::spawn(Arc::clone(&redis).keep());
         let mut state = health.follow();
         let there = timeout(REDIS, state.wait_for(|state| state.redis == Some(true))).await.is_ok();

@@ -98,7 +98,8 @@ impl Settings {
         metrics.tls().ends(&self.redis_ends());
         metrics.tls().ends_of_resolvers(&self.onboarded.ends);
         let redis = self.redis.take();
-        let redis = redis.map(|stated| Redis::new(stated.place, metrics.upstream("redis"), health.clone()));
+        let redis =
+            redis.map(|stated| Redis::new(stated.place, &cores, metrics.upstream("redis"), health.clone()));
         if let Some(redis) = &redis {
             beside.spawn(Arc::clone(redis).keep());
         }

@@ -20,7 +20,7 @@ use super::{
     Away, Redis,
     cause::Cause,
     keeper::{self, Whose},
-    line::{Connection, No, Question},
+    line::{Connection, Connections, No, Question},
     place::{Address, PATIENCE, Place},
     slots::{Map, Node, Range},
 };
@@ -72,7 +72,7 @@ impl Cluster {
     }
 
     /// To every node that has slots; `None` for one that is away.
-    pub(super) fn connections(&self) -> Vec<Option<Arc<Connection>>> {
+    pub(super) fn connections(&self) -> Vec<Option<Arc<Connections>>> {
         self.map.load().nodes().iter().map(|node| node.line.used()).collect()
     }
 
@@ -166,8 +166,8 @@ impl Keepers {
 async fn find(place: &Place, map: &Map) -> Result<Vec<Range>, Cause> {
     let mut why = Cause::Unreachable;
     for node in map.nodes() {
-        let Some(connection) = node.line.used() else { continue };
-        match ask(&connection, &node.address).await {
+        let Some(connections) = node.line.used() else { continue };
+        match ask(connections.here(), &node.address).await {
             Ok(ranges) => return Ok(ranges),
             Err(cause) => why = cause,
         }
@@ -175,7 +175,7 @@ async fn find(place: &Place, map: &Map) -> Result<Vec<Range>, Cause> {
     for node in &place.nodes {
         let Some(address) = Address::of(node) else { continue };
         let asked = match place.connect(node).await {
-            Ok(connection) => ask(&Connection::new(connection), &address).await,
+            Ok(connection) => ask(&connection, &address).await,
             Err(cause) => Err(cause),
         };
         match asked {

@@ -1,4 +1,5 @@
-//! The keeper of one line: connects, makes sure that it can be used, looks after it, and connects again. Nobody waits for it.
+//! The keeper of one line: connects every core, makes sure that it can be used, looks after it, and connects again. Nobody waits
+//! for it.
 
 use std::{
     sync::{
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::try_join_all;
 use redis::{ConnectionInfo, RedisError, Value};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
@@ -16,7 +18,7 @@ use super::{
     Redis, Script,
     cause::Cause,
     cluster::Cluster,
-    line::{Connection, Line, Question},
+    line::{Connection, Connections, Line, Question},
     place::{Address, Form, PATIENCE, Place},
     sentinel::{self, Sentinels},
 };
@@ -56,13 +58,13 @@ pub(super) async fn keep(redis: &Redis, line: &Line, whose: &Whose) {
     let mut sentinels = Sentinels::default();
     loop {
         let why = match connect(redis, whose, &mut sentinels).await {
-            Ok((connection, node)) => {
+            Ok((connections, node)) => {
                 let began = Instant::now();
-                line.set(Some(Arc::clone(&connection)));
+                line.set(Some(Arc::clone(&connections)));
                 redis.life.send_modify(|life| *life += 1);
                 redis.tell();
                 say_back(whose, was_there.replace(true));
-                let why = watch(redis, &connection, &node, whose, &mut sentinels).await;
+                let why = watch(redis, &connections, &node, whose, &mut sentinels).await;
                 line.set(None);
                 redis.tell();
                 let is_short = began.elapsed() < SHORT;
@@ -82,37 +84,40 @@ pub(super) async fn keep(redis: &Redis, line: &Line, whose: &Whose) {
     }
 }
 
-/// A connection that can be used, and the server at its end: the first that it can be had with.
+/// Connections that can be used, and the server at their end: the first that they can be had with.
 async fn connect(
     redis: &Redis,
     whose: &Whose,
     sentinels: &mut Sentinels,
-) -> Result<(Arc<Connection>, ConnectionInfo), Cause> {
+) -> Result<(Arc<Connections>, ConnectionInfo), Cause> {
     let mut why = Cause::NoMaster;
     for node in whose.candidates(&redis.place, sentinels).await? {
-        match connect_to(&redis.place, &node, whose).await {
-            Ok(connection) => return Ok((Arc::new(connection), node)),
+        match connect_to(redis, &node, whose).await {
+            Ok(connections) => return Ok((Arc::new(connections), node)),
             Err(cause) => why = cause,
         }
     }
     Err(why)
 }
 
-async fn connect_to(place: &Place, node: &ConnectionInfo, whose: &Whose) -> Result<Connection, Cause> {
-    let connection = Connection::new(place.connect(node).await?);
-    if matches!((whose, &place.form), (Whose::Master, Form::Sentinel(_))) {
-        sentinel::must_be_master(&connection).await?;
+async fn connect_to(redis: &Redis, node: &ConnectionInfo, whose: &Whose) -> Result<Connections, Cause> {
+    let place = &redis.place;
+    let connections = Connections::new(place.connect_on(&redis.runtimes, node).await?).ok_or(Cause::Lost)?;
+    for connection in connections.each() {
+        if matches!((whose, &place.form), (Whose::Master, Form::Sentinel(_))) {
+            sentinel::must_be_master(connection).await?;
+        }
+        // Once for the script's sake. Then as a verdict would: one that answers too late for that is not used.
+        probe(connection, whose, PATIENCE).await?;
+        probe(connection, whose, place.timeout).await?;
     }
-    // Once for the script's sake. Then as a verdict would: one that answers too late for that is not used.
-    probe(&connection, whose, PATIENCE).await?;
-    probe(&connection, whose, place.timeout).await?;
-    Ok(connection)
+    Ok(connections)
 }
 
-/// Ends when the connection is of no use any more.
+/// Ends when the connections are of no use any more.
 async fn watch(
     redis: &Redis,
-    connection: &Connection,
+    connections: &Connections,
     node: &ConnectionInfo,
     whose: &Whose,
     sentinels: &mut Sentinels,
@@ -121,7 +126,8 @@ async fn watch(
         let mut looks = 0_u32;
         loop {
             sleep(EVERY).await;
-            if let Err(cause) = probe(connection, whose, PATIENCE).await {
+            let probes = connections.each().map(|connection| probe(connection, whose, PATIENCE));
+            if let Err(cause) = try_join_all(probes).await {
                 return cause;
             }
             looks = looks.wrapping_add(1);
@@ -133,7 +139,7 @@ async fn watch(
         }
     };
     tokio::select! {
-        cause = connection.over() => cause,
+        cause = connections.over() => cause,
         cause = looks => cause,
     }
 }

@@ -1,5 +1,5 @@
-//! A connection to one server, which many use at once, and the breaker in it: after some failures in a row nobody asks
-//! over it any more.
+//! The connections to one server, one for each core, which many use at once, and the breaker in them: after some failures in a
+//! row, over whichever of them, nobody asks over any of them any more.
 
 use std::{
     sync::{
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{Away, Script, cause::Cause, place::Address};
+use crate::cores;
 
 /// So many failures in a row, and nobody is asked any more.
 const ENOUGH: u32 = 5;
@@ -47,7 +48,7 @@ pub(super) enum No {
 #[derive(Default)]
 pub(super) struct Line {
     /// `None` while it is away.
-    connection: ArcSwapOption<Connection>,
+    connections: ArcSwapOption<Connections>,
 }
 
 impl Line {
@@ -59,45 +60,50 @@ impl Line {
         (cap, useful): (Duration, Duration),
         asking: bool,
     ) -> Result<Value, No> {
-        let Some(connection) = self.used() else { return Err(No::Away(Away::Unconnected)) };
+        let Some(connections) = self.used() else { return Err(No::Away(Away::Unconnected)) };
         let began = Instant::now();
-        match timeout(cap, connection.run(question, asking)).await {
+        match timeout(cap, connections.here().run(question, asking)).await {
             Ok(Ok(value)) => {
                 if began.elapsed() <= useful {
-                    connection.failures.store(0, Relaxed);
+                    connections.failures.store(0, Relaxed);
                 }
                 Ok(value)
             }
-            Ok(Err(error)) => Err(connection.failed(&error)),
+            Ok(Err(error)) => Err(connections.failed(&error)),
             Err(_) => {
-                connection.count(if cap >= FAIR { Cause::Silent } else { Cause::Question });
+                connections.count(if cap >= FAIR { Cause::Silent } else { Cause::Question });
                 Err(No::Away(Away::TimedOut))
             }
         }
     }
 
-    /// The connection, while it may be used.
-    pub(super) fn used(&self) -> Option<Arc<Connection>> {
-        self.connection.load_full().filter(|connection| connection.over.borrow().is_none())
+    /// The connections, while they may be used.
+    pub(super) fn used(&self) -> Option<Arc<Connections>> {
+        self.connections.load_full().filter(|connections| connections.over.borrow().is_none())
     }
 
-    pub(super) fn set(&self, connection: Option<Arc<Connection>>) {
-        self.connection.store(connection);
+    pub(super) fn set(&self, connections: Option<Arc<Connections>>) {
+        self.connections.store(connections);
     }
 }
 
-/// A connection. It is never remade in silence: what comes after it is another one.
-pub(super) struct Connection {
-    line: MultiplexedConnection,
+/// A connection of each core's own, so that an answer arrives where somebody waits for it and wakes nobody elsewhere. They are made
+/// together and end together, and never remade in silence: what comes after them are others.
+pub(super) struct Connections {
+    first: Connection,
+    others: Box<[Connection]>,
     /// In a row.
     failures: AtomicU32,
-    /// Why nobody asks over it any more.
+    /// Why nobody asks over them any more.
     over: watch::Sender<Option<Cause>>,
 }
 
+/// One connection.
+pub(super) struct Connection(MultiplexedConnection);
+
 impl Connection {
-    pub(super) fn new(line: MultiplexedConnection) -> Self {
-        Self { line, failures: AtomicU32::new(0), over: watch::Sender::new(None) }
+    pub(super) const fn new(line: MultiplexedConnection) -> Self {
+        Self(line)
     }
 
     /// By the script's name; in full where that is not known: a server that was started anew, a replica that is master now,
@@ -114,7 +120,7 @@ impl Connection {
 
     /// Sends one command; after `ASKING`, which holds for the command behind it only, if need be.
     pub(super) async fn send(&self, command: Cmd, asking: bool) -> RedisResult<Value> {
-        let mut line = self.line.clone();
+        let mut line = self.0.clone();
         if !asking {
             return line.req_packed_command(&command).await?.extract_error();
         }
@@ -126,12 +132,31 @@ impl Connection {
 
     /// Sends several commands. An answer that says no makes all of it a failure.
     pub(super) async fn send_all(&self, commands: &Pipeline) -> RedisResult<()> {
-        let mut line = self.line.clone();
+        let mut line = self.0.clone();
         let answers = line.req_packed_commands(commands, 0, commands.len()).await?;
         answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
     }
+}
 
-    /// Ends when nobody asks over it any more.
+impl Connections {
+    /// In the order of the cores' numbers; `None` of none.
+    pub(super) fn new(of_cores: Vec<Connection>) -> Option<Self> {
+        let mut of_cores = of_cores.into_iter();
+        let (first, others) = (of_cores.next()?, of_cores.collect());
+        Some(Self { first, others, failures: AtomicU32::new(0), over: watch::Sender::new(None) })
+    }
+
+    /// That of the core that this is called on.
+    pub(super) fn here(&self) -> &Connection {
+        let other = cores::number().checked_sub(1).and_then(|number| self.others.get(number));
+        other.unwrap_or(&self.first)
+    }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = &Connection> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Ends when nobody asks over them any more.
     pub(super) async fn over(&self) -> Cause {
         let mut over = self.over.subscribe();
         let cause = over.wait_for(Option::is_some).await.ok().and_then(|cause| *cause);

@@ -26,18 +26,20 @@ use std::{sync::Arc, time::Duration};
 
 use redis::FromRedisValue;
 use thiserror::Error;
-use tokio::{sync::watch, time::Instant};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use self::{
     cluster::Cluster,
     keeper::Whose,
     line::{Line, No, Question},
 };
-use crate::{health::Health, metrics::UpstreamMetrics};
+use crate::{cores::Cores, health::Health, metrics::UpstreamMetrics};
 
 /// One Redis, whatever its form, and the connections to it that are made anew whenever they are lost.
 pub struct Redis {
     place: Place,
+    /// Of the cores that ask, each of which has connections of its own.
+    runtimes: Vec<Handle>,
     lines: Lines,
     /// Goes up with every connection: what was written before may be lost.
     life: watch::Sender<u64>,
@@ -76,13 +78,14 @@ impl Away {
 }
 
 impl Redis {
-    /// Not connected yet: [`keep`](Self::keep) is to run beside. Until then it is away.
-    pub fn new(place: Place, asked: UpstreamMetrics, health: Health) -> Arc<Self> {
+    /// Asked from these cores. Not connected yet: [`keep`](Self::keep) is to run beside. Until then it is away.
+    pub fn new(place: Place, cores: &Cores, asked: UpstreamMetrics, health: Health) -> Arc<Self> {
         let lines = match place.form {
             Form::Cluster => Lines::Cluster(Arc::default()),
             Form::Single | Form::Sentinel(_) => Lines::One(Line::default()),
         };
-        let redis = Self { place, lines, life: watch::Sender::new(0), asked, health };
+        let redis =
+            Self { place, runtimes: cores.runtimes(), lines, life: watch::Sender::new(0), asked, health };
         redis.tell();
         Arc::new(redis)
     }

@@ -4,12 +4,12 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    RedisConnectionInfo, TlsCertificates, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    RedisConnectionInfo, TlsCertificates, io::tcp::TcpSettings,
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
-use super::cause::Cause;
+use super::{cause::Cause, line::Connection};
 
 /// Longest wait for a connection, and for an answer that no verdict waits for. The crate would wait for longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -114,18 +114,30 @@ impl Place {
         if !is_secure && stays_here && !Self::is_local(&named) { Err(Cause::Exposed) } else { Ok(named) }
     }
 
-    pub(super) async fn connect(&self, node: &ConnectionInfo) -> Result<MultiplexedConnection, Cause> {
-        self.enter(node, &self.access).await
+    pub(super) async fn connect(&self, node: &ConnectionInfo) -> Result<Connection, Cause> {
+        enter(self.client(node, &self.access)?).await
     }
 
-    pub(super) async fn connect_to_sentinel(
+    /// One for each of these runtimes, which live there.
+    pub(super) async fn connect_on(
         &self,
+        runtimes: &[Handle],
         node: &ConnectionInfo,
-    ) -> Result<MultiplexedConnection, Cause> {
-        self.enter(node, &self.sentinel_access).await
+    ) -> Result<Vec<Connection>, Cause> {
+        let client = self.client(node, &self.access)?;
+        let entering: Vec<_> = runtimes.iter().map(|runtime| runtime.spawn(enter(client.clone()))).collect();
+        let mut entered = Vec::with_capacity(entering.len());
+        for connection in entering {
+            entered.push(connection.await.map_err(|_| Cause::Lost)??);
+        }
+        Ok(entered)
     }
 
-    async fn enter(&self, node: &ConnectionInfo, access: &Access) -> Result<MultiplexedConnection, Cause> {
+    pub(super) async fn connect_to_sentinel(&self, node: &ConnectionInfo) -> Result<Connection, Cause> {
+        enter(self.client(node, &self.sentinel_access)?).await
+    }
+
+    fn client(&self, node: &ConnectionInfo, access: &Access) -> Result<Client, Cause> {
         // What the crate would tell the server of itself its user need not be allowed to tell.
         let mut settings = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(user) = &access.user {
@@ -142,14 +154,19 @@ impl Place {
             }
             _ => Client::open(node),
         };
-        let client = client.map_err(|error| Cause::of(&error))?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_pipeline_buffer_size(UNDER_WAY);
-        let connected = timeout(PATIENCE, client.get_multiplexed_async_connection_with_config(&config)).await;
-        connected.map_err(|_| Cause::Silent)?.map_err(|error| Cause::of(&error))
+        client.map_err(|error| Cause::of(&error))
     }
+}
+
+/// A connection lives in the runtime where it is made.
+async fn enter(client: Client) -> Result<Connection, Cause> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE))
+        .set_pipeline_buffer_size(UNDER_WAY);
+    let connected = timeout(PATIENCE, client.get_multiplexed_async_connection_with_config(&config)).await;
+    let connected = connected.map_err(|_| Cause::Silent)?.map_err(|error| Cause::of(&error))?;
+    Ok(Connection::new(connected))
 }
 
 impl fmt::Debug for Place {

@@ -53,11 +53,11 @@ async fn ask(
     let is_new = before.is_none();
     let mut connection = match before {
         Some(connection) => connection,
-        None => Connection::new(place.connect_to_sentinel(node).await?),
+        None => place.connect_to_sentinel(node).await?,
     };
     let mut answer = ask_over(&connection, master).await;
     if !is_new && matches!(answer, Err(Cause::Lost | Cause::Unknown)) {
-        connection = Connection::new(place.connect_to_sentinel(node).await?);
+        connection = place.connect_to_sentinel(node).await?;
         answer = ask_over(&connection, master).await;
     }
     if answer.is_ok() {

@@ -16,13 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Redis {
     /// Deletes every key that looks like this, at every node; tells how many. All of it must be there.
     pub async fn sweep(&self, pattern: &str) -> Result<u64, Away> {
-        let connections = match &self.lines {
+        let nodes = match &self.lines {
             Lines::One(line) => vec![line.used()],
             Lines::Cluster(cluster) => cluster.connections(),
         };
         let mut swept = 0;
-        for connection in connections.into_iter().collect::<Option<Vec<_>>>().ok_or(Away::Unconnected)? {
-            swept += sweep(&connection, pattern).await?;
+        for connections in nodes.into_iter().collect::<Option<Vec<_>>>().ok_or(Away::Unconnected)? {
+            swept += sweep(connections.here(), pattern).await?;
         }
         Ok(swept)
     }

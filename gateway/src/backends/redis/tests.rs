@@ -10,15 +10,16 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, test_runner::TestRunner};
 use redis::IntoConnectionInfo;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    Access, Form, Place, Redis,
+    Access, Form, Lines, Place, Redis,
     shared::{Ruling, Settled, Shared, SharedFacts, SharedLink},
 };
 use crate::{
     backends::memory::{ClaimName, ClaimTable},
+    cores::Cores,
     domain::{
         claim::{self, Showing},
         decide::made_before,
@@ -56,6 +57,10 @@ impl Server {
 
     /// Connected to it.
     pub(crate) async fn shared(&self) -> Arc<Shared> {
+        self.shared_by(&Cores::here()).await
+    }
+
+    async fn shared_by(&self, cores: &Cores) -> Arc<Shared> {
         let socket = self.folder.path().join("redis.sock");
         let node = format!("redis+unix://{}", socket.display()).into_connection_info().unwrap();
         let access = Access::default();
@@ -67,7 +72,7 @@ impl Server {
             timeout: LONG,
             certificates: None,
         };
-        let redis = Redis::new(place, Metrics::default().upstream("redis"), Health::new(false));
+        let redis = Redis::new(place, cores, Metrics::default().upstream("redis"), Health::new(false));
         let mut lives = redis.lives();
         tokio::spawn(Arc::clone(&redis).keep());
         lives.changed().await.unwrap();
@@ -80,6 +85,42 @@ impl Drop for Server {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// What Redis calls the connection that each core asks over.
+async fn connections(redis: &Arc<Redis>, cores: &Cores) -> Vec<i64> {
+    let asked = cores.runtimes().into_iter().map(|runtime| {
+        let redis = Arc::clone(redis);
+        runtime.spawn(async move { client(&redis, &["ID"]).await })
+    });
+    let asked = futures_util::future::try_join_all(asked).await.unwrap();
+    asked.into_iter().map(|id| redis::from_redis_value(id).unwrap()).collect()
+}
+
+async fn client(redis: &Redis, words: &[&str]) -> redis::Value {
+    let Lines::One(line) = &redis.lines else { panic!("one server") };
+    let mut command = redis::cmd("CLIENT");
+    line.used().unwrap().here().send(command.arg(words).to_owned(), false).await.unwrap()
+}
+
+#[test]
+fn every_core_asks_over_a_connection_of_its_own_and_when_one_ends_all_are_made_anew() {
+    let cores = Cores::start(2).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let server = Server::start();
+        let redis = Arc::clone(server.shared_by(&cores).await.redis());
+        let before = connections(&redis, &cores).await;
+        assert_ne!(before[0], before[1]);
+        assert_eq!(connections(&redis, &cores).await, before);
+
+        // That of the second core, where nobody asks: it is looked after all the same.
+        let mut lives = redis.lives();
+        lives.mark_unchanged();
+        client(&redis, &["KILL", "ID", &before[1].to_string()]).await;
+        timeout(LONG, lives.changed()).await.unwrap().unwrap();
+        let after = connections(&redis, &cores).await;
+        assert!(after.iter().all(|connection| !before.contains(connection)), "{before:?}, {after:?}");
+    });
 }
 
 fn at(second: i64) -> Timestamp {
