@@ -334,12 +334,11 @@ fn the_demo_takes_its_redis_with_it_when_it_is_stopped() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Only Redis is told this folder.
+    // Only Redis works in this folder. (Its arguments it replaces by a title of its own.)
     let working_in = city.join("redis");
     let is_one = |entry: std::fs::DirEntry| {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let mut words = line.split(|byte| *byte == 0);
-        words.any(|word| word == working_in.as_os_str().as_encoded_bytes())
+        let folder = std::fs::read_link(entry.path().join("cwd"));
+        folder.is_ok_and(|folder| folder == working_in)
     };
     let runs = || std::fs::read_dir("/proc").unwrap().map_while(Result::ok).any(is_one);
     while !runs() {
