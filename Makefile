@@ -17,6 +17,7 @@ test: tools python
 	else \
 		$(CARGO) test --workspace --locked --lib --bins --tests -- --skip faults::full::; \
 	fi
+	CARGO="$(CARGO)" scripts/instructions
 	scripts/fuzz 2
 
 # Everything behind the gateway breaks in every way, one cell at a time; docs/faults.md is made of it. A quarter of an hour,
@@ -24,8 +25,8 @@ test: tools python
 faults: tools
 	$(CARGO) test --locked -p ridegate --test e2e -- --test-threads=1 --nocapture faults::full::$(CELL)
 
-# Other people's readers and writers of QR codes, which the tests hold ours against; a C++ compiler, for libFuzzer; and
-# PostgreSQL, of which no cluster is left running.
+# Other people's readers and writers of QR codes, which the tests hold ours against; a C++ compiler, for libFuzzer; valgrind, which
+# counts instructions; and PostgreSQL, of which no cluster is left running.
 tools:
 	@scripts/tools
 
@@ -98,8 +99,8 @@ compare:
 	CARGO="$(CARGO)" scripts/compare --seconds $(or $(LONG),10)
 
 # Instructions of a verdict and of what it is made of, which no other load on the machine changes, against docs/instructions.csv.
-# Needs valgrind. WRITE=--write writes that file anew; RELEASE=--release is the build for production.
-instructions:
+# WRITE=--write writes that file anew; RELEASE=--release is the build for production.
+instructions: tools
 	CARGO="$(CARGO)" scripts/instructions $(WRITE) $(RELEASE)
 
 # Links in numbers: minutes, and half a gigabyte for every million of them.
