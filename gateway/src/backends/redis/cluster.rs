@@ -19,8 +19,9 @@ use tracing::{info, warn};
 use super::{
     Away, Redis,
     cause::Cause,
+    connection::{Connection, Question},
     keeper::{self, Whose},
-    line::{Connection, Connections, No, Question},
+    line::{Connections, No},
     place::{Address, PATIENCE, Place},
     slots::{Map, Node, Range},
 };

@@ -18,7 +18,8 @@ use super::{
     Redis, Script,
     cause::Cause,
     cluster::Cluster,
-    line::{Connection, Connections, Line, Question},
+    connection::{Connection, Question},
+    line::{Connections, Line},
     place::{Address, Form, PATIENCE, Place},
     sentinel::{self, Sentinels},
 };

@@ -10,30 +10,24 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
-};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
 
-use super::{Away, Script, cause::Cause, place::Address};
+use super::{
+    Away,
+    cause::Cause,
+    connection::{Connection, Question},
+    place::Address,
+};
 use crate::cores;
 
 /// So many failures in a row, and nobody is asked any more.
 const ENOUGH: u32 = 5;
 /// A question that had less time than this (its verdict had none left) says nothing about who was asked.
 const FAIR: Duration = Duration::from_millis(5);
-
-/// What is asked of it.
-#[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
-    pub(super) script: &'a Script,
-    pub(super) keys: &'a [&'a [u8]],
-    pub(super) arguments: &'a [&'a [u8]],
-}
 
 /// Why there is no answer from here.
 pub(super) enum No {
@@ -96,46 +90,6 @@ pub(super) struct Connections {
     failures: AtomicU32,
     /// Why nobody asks over them any more.
     over: watch::Sender<Option<Cause>>,
-}
-
-/// One connection.
-pub(super) struct Connection(MultiplexedConnection);
-
-impl Connection {
-    pub(super) const fn new(line: MultiplexedConnection) -> Self {
-        Self(line)
-    }
-
-    /// By the script's name; in full where that is not known: a server that was started anew, a replica that is master now,
-    /// another node of the cluster, `SCRIPT FLUSH`.
-    pub(super) async fn run(&self, question: Question<'_>, asking: bool) -> RedisResult<Value> {
-        let Question { script, keys, arguments } = question;
-        match self.send(script.by_name(keys, arguments), asking).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.send(script.in_full(keys, arguments), asking).await
-            }
-            answer => answer,
-        }
-    }
-
-    /// Sends one command; after `ASKING`, which holds for the command behind it only, if need be.
-    pub(super) async fn send(&self, command: Cmd, asking: bool) -> RedisResult<Value> {
-        let mut line = self.0.clone();
-        if !asking {
-            return line.req_packed_command(&command).await?.extract_error();
-        }
-        let mut both = redis::pipe();
-        both.cmd("ASKING").ignore().add_command(command);
-        let answers = line.req_packed_commands(&both, 1, 1).await?;
-        answers.into_iter().next_back().unwrap_or(Value::Nil).extract_error()
-    }
-
-    /// Sends several commands. An answer that says no makes all of it a failure.
-    pub(super) async fn send_all(&self, commands: &Pipeline) -> RedisResult<()> {
-        let mut line = self.0.clone();
-        let answers = line.req_packed_commands(commands, 0, commands.len()).await?;
-        answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
-    }
 }
 
 impl Connections {

@@ -5,6 +5,7 @@
 
 mod cause;
 mod cluster;
+mod connection;
 mod keeper;
 mod line;
 mod place;
@@ -30,8 +31,9 @@ use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use self::{
     cluster::Cluster,
+    connection::Question,
     keeper::Whose,
-    line::{Line, No, Question},
+    line::{Line, No},
 };
 use crate::{cores::Cores, health::Health, metrics::UpstreamMetrics};
 

@@ -9,7 +9,7 @@ use redis::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{cause::Cause, line::Connection};
+use super::{cause::Cause, connection::Connection};
 
 /// Longest wait for a connection, and for an answer that no verdict waits for. The crate would wait for longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);

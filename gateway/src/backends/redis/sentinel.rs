@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{
     cause::Cause,
-    line::Connection,
+    connection::Connection,
     place::{Address, PATIENCE, Place},
 };
 

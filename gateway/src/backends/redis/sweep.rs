@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Pipeline, RedisResult};
 use tokio::time::timeout;
 
-use super::{Away, Lines, Redis, cause::Cause, line::Connection};
+use super::{Away, Lines, Redis, cause::Cause, connection::Connection};
 
 /// Keys looked at in one step.
 const PAGE: usize = 1_000;

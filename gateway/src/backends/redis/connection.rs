@@ -1,0 +1,56 @@
+//! One connection to a server, and what may be asked over it.
+
+use redis::{
+    Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
+
+use super::Script;
+
+/// What is asked of it.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) script: &'a Script,
+    pub(super) keys: &'a [&'a [u8]],
+    pub(super) arguments: &'a [&'a [u8]],
+}
+
+/// One connection, over which many ask at once.
+pub(super) struct Connection(MultiplexedConnection);
+
+impl Connection {
+    pub(super) const fn new(line: MultiplexedConnection) -> Self {
+        Self(line)
+    }
+
+    /// By the script's name; in full where that is not known: a server that was started anew, a replica that is master now,
+    /// another node of the cluster, `SCRIPT FLUSH`.
+    pub(super) async fn run(&self, question: Question<'_>, asking: bool) -> RedisResult<Value> {
+        let Question { script, keys, arguments } = question;
+        match self.send(script.by_name(keys, arguments), asking).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.send(script.in_full(keys, arguments), asking).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Sends one command; after `ASKING`, which holds for the command behind it only, if need be.
+    pub(super) async fn send(&self, command: Cmd, asking: bool) -> RedisResult<Value> {
+        let mut line = self.0.clone();
+        if !asking {
+            return line.req_packed_command(&command).await?.extract_error();
+        }
+        let mut both = redis::pipe();
+        both.cmd("ASKING").ignore().add_command(command);
+        let answers = line.req_packed_commands(&both, 1, 1).await?;
+        answers.into_iter().next_back().unwrap_or(Value::Nil).extract_error()
+    }
+
+    /// Sends several commands. An answer that says no makes all of it a failure.
+    pub(super) async fn send_all(&self, commands: &Pipeline) -> RedisResult<()> {
+        let mut line = self.0.clone();
+        let answers = line.req_packed_commands(commands, 0, commands.len()).await?;
+        answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
+    }
+}
