@@ -79,6 +79,13 @@ GUARDS = [
         "connections.each().take(1).map(|connection| probe(",
         "test(every_core_asks_over_a_connection_of_its_own_and_when_one_ends_all_are_made_anew)",
     ),
+    Guard(
+        "a-connection-that-hangs-is-counted-by-itself",
+        "gateway/src/backends/redis/line.rs",
+        "                    connection.is_useful();",
+        "                    connections.each().for_each(Connection::is_useful);",
+        "test(a_connection_that_hangs_alone_is_given_up_after_five_questions_however_often_others_are_answered)",
+    ),
     # What is remembered is not believed for longer than was promised, and serves as long as that.
     Guard(
         "stale-facts-end",

@@ -1,4 +1,6 @@
-//! One connection to a server, and what may be asked over it.
+//! One connection to a server, what may be asked over it, and how often in a row it was of no use.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value,
@@ -16,11 +18,25 @@ pub(super) struct Question<'a> {
 }
 
 /// One connection, over which many ask at once.
-pub(super) struct Connection(MultiplexedConnection);
+pub(super) struct Connection {
+    line: MultiplexedConnection,
+    /// In a row, by their weight.
+    failures: AtomicU32,
+}
 
 impl Connection {
     pub(super) const fn new(line: MultiplexedConnection) -> Self {
-        Self(line)
+        Self { line, failures: AtomicU32::new(0) }
+    }
+
+    /// An answer came in time.
+    pub(super) fn is_useful(&self) {
+        self.failures.store(0, Relaxed);
+    }
+
+    /// None did, which weighs so much; tells what those in a row weigh.
+    pub(super) fn is_useless(&self, weight: u32) -> u32 {
+        self.failures.fetch_add(weight, Relaxed).saturating_add(weight)
     }
 
     /// By the script's name; in full where that is not known: a server that was started anew, a replica that is master now,
@@ -37,7 +53,7 @@ impl Connection {
 
     /// Sends one command; after `ASKING`, which holds for the command behind it only, if need be.
     pub(super) async fn send(&self, command: Cmd, asking: bool) -> RedisResult<Value> {
-        let mut line = self.0.clone();
+        let mut line = self.line.clone();
         if !asking {
             return line.req_packed_command(&command).await?.extract_error();
         }
@@ -49,7 +65,7 @@ impl Connection {
 
     /// Sends several commands. An answer that says no makes all of it a failure.
     pub(super) async fn send_all(&self, commands: &Pipeline) -> RedisResult<()> {
-        let mut line = self.0.clone();
+        let mut line = self.line.clone();
         let answers = line.req_packed_commands(commands, 0, commands.len()).await?;
         answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
     }

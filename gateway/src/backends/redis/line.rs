@@ -1,13 +1,7 @@
 //! The connections to one server, one for each core, which many use at once, and the breaker in them: after some failures in a
-//! row, over whichever of them, nobody asks over any of them any more.
+//! row over one of them, nobody asks over any of them any more.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
@@ -24,7 +18,7 @@ use super::{
 };
 use crate::cores;
 
-/// So many failures in a row, and nobody is asked any more.
+/// So many failures in a row over one connection, and nobody is asked any more.
 const ENOUGH: u32 = 5;
 /// A question that had less time than this (its verdict had none left) says nothing about who was asked.
 const FAIR: Duration = Duration::from_millis(5);
@@ -55,17 +49,18 @@ impl Line {
         asking: bool,
     ) -> Result<Value, No> {
         let Some(connections) = self.used() else { return Err(No::Away(Away::Unconnected)) };
+        let connection = connections.here();
         let began = Instant::now();
-        match timeout(cap, connections.here().run(question, asking)).await {
+        match timeout(cap, connection.run(question, asking)).await {
             Ok(Ok(value)) => {
                 if began.elapsed() <= useful {
-                    connections.failures.store(0, Relaxed);
+                    connection.is_useful();
                 }
                 Ok(value)
             }
-            Ok(Err(error)) => Err(connections.failed(&error)),
+            Ok(Err(error)) => Err(connections.failed(connection, &error)),
             Err(_) => {
-                connections.count(if cap >= FAIR { Cause::Silent } else { Cause::Question });
+                connections.count(connection, if cap >= FAIR { Cause::Silent } else { Cause::Question });
                 Err(No::Away(Away::TimedOut))
             }
         }
@@ -86,8 +81,6 @@ impl Line {
 pub(super) struct Connections {
     first: Connection,
     others: Box<[Connection]>,
-    /// In a row.
-    failures: AtomicU32,
     /// Why nobody asks over them any more.
     over: watch::Sender<Option<Cause>>,
 }
@@ -97,7 +90,7 @@ impl Connections {
     pub(super) fn new(of_cores: Vec<Connection>) -> Option<Self> {
         let mut of_cores = of_cores.into_iter();
         let (first, others) = (of_cores.next()?, of_cores.collect());
-        Some(Self { first, others, failures: AtomicU32::new(0), over: watch::Sender::new(None) })
+        Some(Self { first, others, over: watch::Sender::new(None) })
     }
 
     /// That of the core that this is called on.
@@ -117,7 +110,7 @@ impl Connections {
         cause.unwrap_or(Cause::Lost)
     }
 
-    fn failed(&self, error: &RedisError) -> No {
+    fn failed(&self, connection: &Connection, error: &RedisError) -> No {
         let elsewhere = error.redirect_node().and_then(|(address, _)| Address::parse(address));
         match (error.kind(), elsewhere) {
             (ErrorKind::Server(ServerErrorKind::Moved), Some(address)) => return No::Moved(address),
@@ -125,17 +118,14 @@ impl Connections {
             _ => {}
         }
         let cause = Cause::of(error);
-        self.count(cause);
+        self.count(connection, cause);
         No::Away(if cause == Cause::Silent { Away::TimedOut } else { Away::Refused })
     }
 
-    fn count(&self, cause: Cause) {
+    /// One that hangs alone is noticed as fast as a server that does: the others' answers say nothing about it.
+    fn count(&self, connection: &Connection, cause: Cause) {
         let weight = cause.weight(ENOUGH);
-        if weight == 0 {
-            return;
-        }
-        let failures = self.failures.fetch_add(weight, Relaxed).saturating_add(weight);
-        if failures >= ENOUGH {
+        if weight > 0 && connection.is_useless(weight) >= ENOUGH {
             self.over.send_if_modified(|over| {
                 let is_first = over.is_none();
                 over.get_or_insert(cause);

@@ -16,17 +16,18 @@ impl Script {
 
     /// By its name: fails with `NOSCRIPT` where Redis has not seen it, or not since it was started.
     pub(super) fn by_name(&self, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
-        with(redis::cmd("EVALSHA").arg(&*self.name), keys, arguments)
+        with(redis::cmd("EVALSHA"), &self.name, keys, arguments)
     }
 
     /// In full; Redis remembers it from then on.
     pub(super) fn in_full(&self, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
-        with(redis::cmd("EVAL").arg(self.lines), keys, arguments)
+        with(redis::cmd("EVAL"), self.lines, keys, arguments)
     }
 }
 
-fn with(command: &mut Cmd, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
-    command.arg(keys.len()).arg(keys).arg(arguments).to_owned()
+fn with(mut command: Cmd, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
+    command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+    command
 }
 
 impl std::fmt::Debug for Script {

@@ -14,7 +14,10 @@ use tokio::{runtime::Runtime, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    Access, Form, Lines, Place, Redis,
+    Access, Form, Lines, Place, Redis, Script,
+    cause::Cause,
+    connection::Question,
+    line::Line,
     shared::{Ruling, Settled, Shared, SharedFacts, SharedLink},
 };
 use crate::{
@@ -98,9 +101,13 @@ async fn connections(redis: &Arc<Redis>, cores: &Cores) -> Vec<i64> {
 }
 
 async fn client(redis: &Redis, words: &[&str]) -> redis::Value {
-    let Lines::One(line) = &redis.lines else { panic!("one server") };
     let mut command = redis::cmd("CLIENT");
-    line.used().unwrap().here().send(command.arg(words).to_owned(), false).await.unwrap()
+    line(redis).used().unwrap().here().send(command.arg(words).to_owned(), false).await.unwrap()
+}
+
+fn line(redis: &Redis) -> &Line {
+    let Lines::One(line) = &redis.lines else { panic!("one server") };
+    line
 }
 
 #[test]
@@ -120,6 +127,41 @@ fn every_core_asks_over_a_connection_of_its_own_and_when_one_ends_all_are_made_a
         timeout(LONG, lives.changed()).await.unwrap().unwrap();
         let after = connections(&redis, &cores).await;
         assert!(after.iter().all(|connection| !before.contains(connection)), "{before:?}, {after:?}");
+    });
+}
+
+#[test]
+fn a_connection_that_hangs_alone_is_given_up_after_five_questions_however_often_others_are_answered() {
+    let cores = Cores::start(2).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let server = Server::start();
+        let redis = Arc::clone(server.shared_by(&cores).await.redis());
+        let connections = line(&redis).used().unwrap();
+        let over = || async { timeout(Duration::ZERO, connections.over()).await.ok() };
+        let ask = |cap| {
+            let redis = Arc::clone(&redis);
+            async move {
+                let script = Script::new("return 1");
+                let question = Question { script: &script, keys: &[], arguments: &[] };
+                line(&redis).ask(question, (cap, LONG), false).await.is_ok()
+            }
+        };
+        let ask_of_second = || cores.runtimes().remove(1).spawn(ask(Duration::from_millis(10)));
+
+        // The server does as it is asked over this connection, and says nothing any more.
+        let deaf = Arc::clone(&redis);
+        cores.runtimes().remove(1).spawn(async move {
+            let told = timeout(Duration::from_millis(10), client(&deaf, &["REPLY", "OFF"])).await;
+            assert!(told.is_err(), "that is not answered either");
+        });
+        for question in 1..=5 {
+            assert_eq!(over().await, None, "after {question}");
+            assert!(!ask_of_second().await.unwrap());
+            if question < 5 {
+                assert!(ask(LONG).await, "over that of the first core");
+            }
+        }
+        assert_eq!(over().await, Some(Cause::Silent));
     });
 }
 
