@@ -1,6 +1,6 @@
 //! Riders: those whom the gateway knows, and those who come for the first time.
 
-use std::{iter::repeat_with, sync::Arc, time::Duration};
+use std::{fmt::Write, iter::repeat_with, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use rand::{RngExt, SeedableRng};
@@ -168,13 +168,16 @@ impl Crowd {
             if let Some(facts) = person.rider.facts(now) {
                 self.authority.set(&subject, facts);
             }
-            let request = link_request(self.trust.partner(name)?.medium(&person.account), code, wire(now));
+            let mut request = link_request(self.trust.partner(name)?.medium(&person.account), code, wire(now));
+            // The registry may be one that was here before this run, and remember an earlier one's.
+            write!(request.idempotency_key, "-{}", now.as_nanosecond())?;
             let channel = self.partners.get(person.partner).context("no such partner")?.clone();
             let progress = progress.clone();
             tasks.spawn(async move {
                 let answer = PartnerServiceClient::new(channel).link_rider(request).await;
                 let result = answer.context("a rider was not linked")?.into_inner().result();
-                ensure!(result == LinkResult::Linked, "a rider was not linked: {result:?}");
+                let is_linked = matches!(result, LinkResult::Linked | LinkResult::AlreadyLinked);
+                ensure!(is_linked, "a rider was not linked: {result:?}");
                 progress.step();
                 Ok(())
             });
