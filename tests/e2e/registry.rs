@@ -12,7 +12,7 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use ridegate_adapters::{Account, CardKind, Medium, PartnerId};
 use ridegate_gateway::{
     backends::registry::{
-        Batch, BatchRow, Changed, Forgotten, Kept, Location, OpenError, Purged, RecordError, Registry,
+        Batch, BatchRow, Changed, Forgotten, Found, Kept, Location, OpenError, Purged, RecordError, Registry,
         RegistryError, Scope,
     },
     domain::{
@@ -132,6 +132,7 @@ macro_rules! behaviours {
 
 behaviours! {
     a_link_is_found_and_ends
+    many_are_found_by_one_question_each_its_own
     a_person_has_one_card_of_a_kind
     of_many_who_race_for_the_last_place_one_wins
     any_interleaving_keeps_the_limit_and_every_acknowledged_link
@@ -238,6 +239,43 @@ async fn a_link_is_found_and_ends(store: Store) {
     registry.close().await;
     let again = store.open().await;
     assert_eq!(whose(&again, &keys, &code(1)).await, Some(rider(2)));
+}
+
+async fn many_are_found_by_one_question_each_its_own(store: Store) {
+    let (registry, keys) = (store.open().await, store.keys());
+    let names = |number| keys.link_names(&partner("yikatong"), &code(number));
+    for number in 1..=20 {
+        assert_eq!(link(&registry, &[code(number)], &rider(number)).await, LinkOutcome::Linked);
+    }
+    let spoilt = hex::encode(names(7).pop().unwrap().0);
+    let (open, close) = if store.server.is_some() { ("'\\x", "'") } else { ("x'", "'") };
+    store
+        .behind(&format!("UPDATE link SET subject = {open}00{close} WHERE key = {open}{spoilt}{close}"))
+        .await
+        .unwrap();
+
+    // Two of the same, one of a link that nobody made, one of a name that the rider had before.
+    let mut asked: Vec<_> = [3, 20, 99, 3, 7, 1].into_iter().map(names).collect();
+    asked.last_mut().unwrap().insert(0, Pseudonym([9; 32]));
+    let answers = registry.find_each(&asked).await.unwrap();
+    let subjects = |answer: &Result<Option<Found>, RegistryError>| {
+        answer
+            .as_ref()
+            .map_err(RegistryError::name)
+            .map(|found| found.as_ref().map(|found| found.subject.clone()))
+    };
+    assert_eq!(
+        answers.iter().map(subjects).collect::<Vec<_>>(),
+        [
+            Ok(Some(rider(3))),
+            Ok(Some(rider(20))),
+            Ok(None),
+            Ok(Some(rider(3))),
+            Err("wrong_answer"),
+            Ok(Some(rider(1)))
+        ]
+    );
+    assert_eq!(registry.find_each(&[]).await.unwrap().len(), 0);
 }
 
 async fn a_person_has_one_card_of_a_kind(store: Store) {

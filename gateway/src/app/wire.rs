@@ -214,7 +214,7 @@ impl Settings {
         let tickets = self.tickets(parts, client.clone(), Arc::clone(&lookups), Arc::clone(&fleets));
         let store = &self.config.registry;
         let times = [store.timeout.get(), store.stale_links_max.get()];
-        let links = Arc::new(Links::new(Arc::clone(registry), memory.links.get(), times, metrics));
+        let links = Arc::new(Links::start(Arc::clone(registry), memory.links.get(), times, metrics));
         let coherence = Coherence {
             registry: Arc::clone(registry),
             links: Arc::clone(&links),

@@ -94,8 +94,8 @@ impl Coherence {
     /// A registry that was not there at the start is found to be ours, or is not used.
     async fn check(&self) -> Result<(), RegistryError> {
         self.registry.check().await.map_err(|error| match error {
-            OpenError::Database(error) => RegistryError::Unavailable(error),
-            error => RegistryError::NotUsable(error),
+            OpenError::Database(error) => error.into(),
+            error => RegistryError::NotUsable(Arc::new(error)),
         })
     }
 
@@ -176,7 +176,7 @@ mod tests {
         let here = Arc::new(Registry::open(&file, Arc::clone(&keys)).await.unwrap());
         let elsewhere = Registry::open(&file, Arc::clone(&keys)).await.unwrap();
         let metrics = Metrics::default();
-        let links = Arc::new(Links::new(
+        let links = Arc::new(Links::start(
             Arc::clone(&here),
             10,
             [Duration::from_secs(5), Duration::from_mins(5)],

@@ -25,6 +25,7 @@ use crate::{
     breaker::{Change, Circuit, End},
     domain::{facts::Subject, pseudonym::Pseudonym},
     metrics::{BreakerMetrics, CacheMetrics, Metrics, UpstreamMetrics},
+    resolve::finds::Finds,
 };
 
 const SHARDS: usize = 64;
@@ -36,7 +37,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Links of the registry. Whatever ends one goes through [`forget`](Self::forget): this process's own changes at once,
 /// those of others when the change log tells of them. An account that is not linked is never remembered as such.
 pub struct Links {
-    registry: Arc<Registry>,
+    finds: Finds,
     known: Cache<Pseudonym, Subject>,
     /// Changes so far, so that a row read before a change is not remembered after it.
     changes: Vec<Mutex<u64>>,
@@ -65,8 +66,9 @@ pub struct Linked {
 }
 
 impl Links {
-    /// Remembers up to `capacity` links; while the registry does not answer for `stale_max` at most. It has `timeout` to answer.
-    pub fn new(
+    /// Starts asking `registry`, which has `timeout` to answer. Remembers up to `capacity` links; while it does not answer for
+    /// `stale_max` at most.
+    pub fn start(
         registry: Arc<Registry>,
         capacity: usize,
         [timeout, stale_max]: [Duration; 2],
@@ -79,8 +81,9 @@ impl Links {
         let (known, vouched) = (Cache::new(capacity), Mutex::default());
         let breaker = metrics.breaker("registry");
         let circuit = Circuit::new(timeout, told(breaker.clone()));
+        let finds = Finds::start(registry, timeout);
         Self {
-            registry,
+            finds,
             known,
             changes,
             ended,
@@ -139,7 +142,7 @@ impl Links {
             return Err(RegistryError::Skipped);
         };
         let (seen, heard) = (self.seen(names), self.heard.load(Relaxed));
-        let found = ask(&self.asked, "find", cap, self.registry.find(names)).await;
+        let found = ask(&self.asked, "find", cap, self.finds.find(names)).await;
         call.end(match &found {
             Err(RegistryError::TimedOut) => End::TimedOut,
             Err(RegistryError::Unavailable(_)) => End::Absent,
@@ -260,7 +263,7 @@ pub(super) mod tests {
         let keys = Arc::new(Keyring::new(&[7; 32]));
         let file = Location::File(folder.path().join("ridegate.db"));
         let registry = Registry::open(&file, keys).await.unwrap();
-        let links = Links::new(
+        let links = Links::start(
             Arc::new(registry),
             100,
             [Duration::from_secs(5), Duration::from_mins(5)],

@@ -7,6 +7,7 @@ pub mod coherence;
 mod days;
 pub mod desk;
 pub mod facts;
+mod finds;
 pub mod levels;
 pub mod links;
 pub mod lookups;

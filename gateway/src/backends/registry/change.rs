@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use sqlx::{Any, AssertSqlSafe, Transaction, error::DatabaseError};
 
 use super::{
     Registry, RegistryError, open,
@@ -163,11 +163,13 @@ impl Change {
 
 /// Whether another change came between, or the database gave this one up for it: it may be tried again.
 pub(super) fn gave_way(error: &RegistryError) -> bool {
-    let error = match error {
-        RegistryError::Contended => return true,
-        RegistryError::Unavailable(sqlx::Error::Database(error)) => error,
-        _ => return false,
-    };
-    // PostgreSQL: serialization failure, deadlock. An embedded database has one writer at a time.
-    matches!(error.code().as_deref(), Some("40001" | "40P01"))
+    match error {
+        RegistryError::Contended => true,
+        // PostgreSQL: serialization failure, deadlock. An embedded database has one writer at a time.
+        RegistryError::Unavailable(error) => {
+            let code = error.as_database_error().and_then(DatabaseError::code);
+            matches!(code.as_deref(), Some("40001" | "40P01"))
+        }
+        _ => false,
+    }
 }

@@ -1,6 +1,6 @@
 //! Why a registry cannot be used, or did not answer.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
@@ -42,12 +42,12 @@ pub enum OpenError {
     KeyMissing(KeyId),
 }
 
-/// The registry did not answer.
-#[derive(Debug, Error)]
+/// The registry did not answer. Many may have asked at once, and each is told.
+#[derive(Debug, Clone, Error)]
 pub enum RegistryError {
     /// Down, busy or full.
     #[error("the registry is not available: {0}")]
-    Unavailable(#[from] sqlx::Error),
+    Unavailable(Arc<sqlx::Error>),
     /// No answer in time.
     #[error("the registry did not answer in time")]
     TimedOut,
@@ -59,7 +59,7 @@ pub enum RegistryError {
     NotChecked,
     /// It is not ours, or not of this version.
     #[error("the registry cannot be used: {0}")]
-    NotUsable(OpenError),
+    NotUsable(Arc<OpenError>),
     /// Others changed the same again and again.
     #[error("the registry is too busy with the same rider")]
     Contended,
@@ -72,6 +72,12 @@ pub enum RegistryError {
     /// A row that the gateway did not write, or wrote under another key.
     #[error("the registry holds a row that cannot be read: {0}")]
     Unreadable(&'static str),
+}
+
+impl From<sqlx::Error> for RegistryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(Arc::new(error))
+    }
 }
 
 impl RegistryError {

@@ -29,9 +29,12 @@ pub use record::{Entry, RecordError};
 pub use rekey::Rekeyed;
 pub use retention::{Forgotten, Kept};
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
+    },
 };
 
 use sqlx::{Any, AnyPool, Executor, Row};
@@ -73,24 +76,40 @@ pub struct Found {
 impl Registry {
     /// Whose account it is that may have these names; `None` if it is not linked.
     pub async fn find(&self, names: &[Pseudonym]) -> Result<Option<Found>, RegistryError> {
+        self.find_each(&[names.to_vec()]).await?.pop().unwrap_or(Ok(None))
+    }
+
+    /// Whose accounts they are that may have these names each, in their order and by one question. A row that cannot be read is the
+    /// answer to whom it belongs to and to nobody else.
+    pub async fn find_each(
+        &self,
+        accounts: &[Vec<Pseudonym>],
+    ) -> Result<Vec<Result<Option<Found>, RegistryError>>, RegistryError> {
         let columns = "SELECT key, key_id, subject FROM link";
-        let Some(row) = row::by_names(columns, names, self.reader()?).await? else {
+        let rows = row::by_names(columns, &accounts.concat(), self.reader()?).await?;
+        let missing = match self.lacks_key.load(Relaxed) {
+            0 => Ok(None),
             // Its name may be one that this process cannot make.
-            return match self.lacks_key.load(Relaxed) {
-                0 => Ok(None),
-                id => Err(RegistryError::KeyMissing(id)),
-            };
+            id => Err(RegistryError::KeyMissing(id)),
         };
-        let name = row::pseudonym(&row, "key")?;
-        let subject = self.subject(&row, &name)?;
-        Ok(Some(Found { name, subject }))
+        let mut found = HashMap::with_capacity(rows.len());
+        for row in rows {
+            // Whose a row is of which this cannot be read is not known: it may be anybody's.
+            let name = row::pseudonym(&row, "key")?;
+            found.insert(name, self.subject(&row, &name));
+        }
+        let answer = |names: &Vec<Pseudonym>| {
+            let known = names.iter().find_map(|name| Some((*name, found.get(name)?.clone())));
+            known.map_or(missing.clone(), |(name, subject)| Ok(Some(Found { name, subject: subject? })))
+        };
+        Ok(accounts.iter().map(answer).collect())
     }
 
     /// The link as its partner may see it: of a card that another linked, nothing.
     pub async fn get(&self, names: &[Pseudonym], partner: &str) -> Result<Option<LinkRecord>, RegistryError> {
         let columns =
             "SELECT partner, linked_at, channel, consent_wording, consent_at, consent_purpose FROM link";
-        let row = row::by_names(columns, names, self.reader()?).await?;
+        let row = row::by_names(columns, names, self.reader()?).await?.pop();
         let theirs = |row: &sqlx::any::AnyRow| {
             Ok::<_, RegistryError>(row::is_of(&row.try_get::<String, _>("partner")?, partner))
         };

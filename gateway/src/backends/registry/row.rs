@@ -9,18 +9,24 @@ use crate::domain::{
     pseudonym::Pseudonym,
 };
 
-/// The row of `link` that has one of these names and is not a lost card's.
+/// The rows of `link` that have one of these names each and are not lost cards'.
 pub(super) async fn by_names<'c>(
     columns: &'static str,
     names: &[Pseudonym],
     at: impl Executor<'c, Database = Any>,
-) -> Result<Option<AnyRow>, RegistryError> {
-    let statement = format!("{columns} WHERE key IN {} AND lost_at IS NULL", places(1, names.len()));
+) -> Result<Vec<AnyRow>, RegistryError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    // As many places as the next power of two, the last name in all that are left: each number of them is another statement,
+    // which a connection prepares once and remembers.
+    let many = names.len().next_power_of_two();
+    let statement = format!("{columns} WHERE key IN {} AND lost_at IS NULL", places(1, many));
     let mut query = sqlx::query(AssertSqlSafe(statement));
-    for name in names {
+    for name in names.iter().chain(names.last().into_iter().cycle()).take(many) {
         query = query.bind(bytes(name));
     }
-    Ok(query.fetch_optional(at).await?)
+    Ok(query.fetch_all(at).await?)
 }
 
 /// `($3, $4)`: so many places for values, from this one on.
