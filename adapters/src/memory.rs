@@ -22,6 +22,17 @@ pub enum UserKey {
     Secp192k1(ecdsa::PublicKey<ecdsa::Secp192k1>),
 }
 
+impl UserKey {
+    /// What one takes of memory, in bytes, what it has on the heap with it.
+    pub fn bytes(&self) -> usize {
+        let table = match self {
+            Self::Sm2(key) => key.bytes() - size_of_val(key),
+            Self::Secp192k1(_) => 0,
+        };
+        size_of::<Self>() + table
+    }
+}
+
 /// Remembers what was verified: issuers whose root was found to vouch for them, and issuer levels, which are codes whose root
 /// and issuer signatures were found good, with the rider's key they vouch for.
 ///

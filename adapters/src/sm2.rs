@@ -13,6 +13,9 @@ pub const USER_ID: &str = "1234567812345678";
 #[derive(Debug, Clone)]
 pub struct PublicKey(Form);
 
+/// What an `Arc` has beside what it holds.
+const COUNTS: usize = 2 * size_of::<usize>();
+
 #[derive(Debug, Clone)]
 enum Form {
     New(ridegate_sm2::PublicKey),
@@ -49,6 +52,21 @@ impl PublicKey {
             Form::Seen(key) => Self(Form::Fixed(Arc::new(key.key().fixed()))),
             fixed @ Form::Fixed(_) => Self(fixed),
         }
+    }
+
+    /// What the table of a [`seen`](Self::seen) one takes of the heap, in bytes. Clones share it.
+    pub const SEEN_BYTES: usize = COUNTS + SeenKey::BYTES;
+    /// As much of a [`fixed`](Self::fixed) one.
+    pub const FIXED_BYTES: usize = COUNTS + FixedKey::BYTES;
+
+    /// What one takes of memory, in bytes, its table with it.
+    pub const fn bytes(&self) -> usize {
+        let table = match &self.0 {
+            Form::New(_) => 0,
+            Form::Seen(_) => Self::SEEN_BYTES,
+            Form::Fixed(_) => Self::FIXED_BYTES,
+        };
+        size_of::<Self>() + table
     }
 
     /// Whether `signature` (r‖s, 32 bytes each, big-endian) is this key's over `message`.

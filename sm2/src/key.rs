@@ -111,6 +111,9 @@ impl fmt::Debug for SeenKey {
 }
 
 impl SeenKey {
+    /// What one takes of memory, in bytes.
+    pub const BYTES: usize = size_of::<Self>();
+
     /// The key by itself.
     pub const fn key(&self) -> &PublicKey {
         &self.key
@@ -142,6 +145,9 @@ impl fmt::Debug for FixedKey {
 }
 
 impl FixedKey {
+    /// What one takes of memory, in bytes, its table on the heap with it.
+    pub const BYTES: usize = size_of::<Self>() + size_of::<Wide>();
+
     /// The key by itself.
     pub const fn key(&self) -> &PublicKey {
         &self.key

@@ -62,6 +62,12 @@ fn a_configuration_that_is_not_understood_is_refused_with_file_line_key_and_what
         &format!("{head}[quota]\ncodes_burst = 0\n"),
         "ridegate.toml:4: quota.codes_burst: expected a number from 1 to 1000000000",
     );
+    for value in ["100000", "\"3kB\"", "\"2 TB\"", "\"-1MB\"", "\"much\""] {
+        refused(
+            &format!("{head}[memory]\nauthorizations = {value}\n"),
+            "ridegate.toml:4: memory.authorizations: expected memory from 4.0 kB to 1.0 TB, with its unit, such as \"256MB\"",
+        );
+    }
     refused(&format!("{head}[limits]\nstreams = 1.5\n"), "limits.streams: expected a number from 1 to 10000");
     refused(&format!("{head}[limits]\nheader_bytes = 1\n"), "expected a number from 1024 to 1000000");
     refused(

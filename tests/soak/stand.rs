@@ -35,7 +35,7 @@ pub enum Temper {
 }
 
 const PATIENT: &str = "[verdict]\nbudget = \"5s\"\nwait = \"10s\"\n";
-const CACHES: &str = "[memory]\nlinks = 1000\nfacts = 1000\nauthorizations = 1000\nreadings = 10000\n";
+const CACHES: &str = "[memory]\nlinks = 1000\nfacts = 1000\nauthorizations = \"3MB\"\nreadings = 10000\n";
 
 pub struct Stand {
     /// The binary that is run.

@@ -6,7 +6,7 @@ mod values;
 
 pub use load::{ConfigError, ConfigFile, in_file};
 pub use partners::{PartnerFiles, PartnerTexts, profile_files};
-pub use values::{Address, Endpoint, LogFormat, LogLevel, Number, Positive, Span};
+pub use values::{Address, Endpoint, LogFormat, LogLevel, Number, Positive, Size, Span};
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -97,6 +97,8 @@ pub struct Authority {
 
 /// In milliseconds.
 const HOUR: u64 = 3_600_000;
+const MEGABYTE: u64 = 1_000_000;
+const TERABYTE: u64 = 1_000_000 * MEGABYTE;
 
 mod defaults {
     use super::{Positive, Span};
@@ -284,13 +286,14 @@ section! {
 }
 
 section! {
-    /// How many of each are remembered.
+    /// How much of each is remembered: so many, or as many as so much memory holds.
     Memory {
         links: Positive<100_000_000> = Positive::new(1_000_000),
         facts: Positive<100_000_000> = Positive::new(1_000_000),
-        authorizations: Positive<100_000_000> = Positive::new(100_000),
+        // No less than one takes.
+        authorizations: Size<4_000, TERABYTE> = Size::megabytes(256),
         readings: Positive<100_000_000> = Positive::new(200_000),
-        issuers: Positive<10_000> = Positive::new(256),
+        issuers: Size<MEGABYTE, TERABYTE> = Size::megabytes(32),
     }
 }
 

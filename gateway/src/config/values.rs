@@ -2,12 +2,14 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
     str::FromStr,
     time::Duration,
 };
 
+use bytesize::ByteSize;
 use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error};
@@ -133,6 +135,60 @@ impl<const MIN: usize, const MAX: usize> JsonSchema for Number<MIN, MAX> {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
     }
+}
+
+/// Memory, from so many bytes to so many, written with its unit: `"256MB"`, `"64 MiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size<const MIN: u64, const MAX: u64>(u64);
+
+impl<const MIN: u64, const MAX: u64> Size<MIN, MAX> {
+    pub(super) const fn megabytes(number: u64) -> Self {
+        let bytes = number * 1_000_000;
+        assert!(MIN <= bytes && bytes <= MAX);
+        Self(bytes)
+    }
+
+    /// In bytes.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Size<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer).unwrap_or_default();
+        let bytes = ByteSize::from_str(&text).ok().map(|size| size.as_u64());
+        bytes.filter(|bytes| (MIN..=MAX).contains(bytes)).map(Self).ok_or_else(|| {
+            D::Error::custom(format!(
+                "expected memory from {} to {}, with its unit, such as \"256MB\"",
+                show_bytes(MIN),
+                show_bytes(MAX)
+            ))
+        })
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> JsonSchema for Size<MIN, MAX> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Size_{MIN}_{MAX}").into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let description = format!(
+            "Memory from {} to {}, with its unit, such as \"256MB\"",
+            show_bytes(MIN),
+            show_bytes(MAX)
+        );
+        json_schema!({ "type": "string", "pattern": "^[0-9].*[bB]$", "description": description })
+    }
+}
+
+fn show_bytes(bytes: u64) -> impl fmt::Display {
+    ByteSize::b(bytes).display().si()
 }
 
 /// Where to listen: an address and a port.

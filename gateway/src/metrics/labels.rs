@@ -35,6 +35,7 @@ labels! {
     Outcome { outcome: &'static str }
     TicketCheck { verdict: &'static str, reason: &'static str }
     Budget { partner: Partner, budget: &'static str, outcome: &'static str }
+    Cache { cache: &'static str }
     CacheLookup { cache: &'static str, outcome: &'static str }
     Upstreamed { upstream: &'static str, call: &'static str, outcome: &'static str }
     Upstream { upstream: &'static str }

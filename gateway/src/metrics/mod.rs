@@ -1,6 +1,7 @@
 //! What is counted and timed, as Prometheus reads it. Every label has a fixed set of values, none of which comes from
 //! a rider or from anything a caller may choose.
 
+mod held;
 mod labels;
 mod parts;
 mod process;
@@ -25,7 +26,7 @@ use self::labels::{
     Asked, Budget, CacheLookup, Call, Dependency, NotAsked, OfPartner, Outcome, Partner, Rpc, StageName,
     Upstream, Upstreamed, Verdict,
 };
-use self::{process::Process, retries::AllRetries};
+use self::{held::Held, process::Process, retries::AllRetries};
 use crate::{
     domain::verdict,
     stages::{Stage, Stages},
@@ -59,6 +60,7 @@ pub struct Metrics {
     quotas: QuotaMetrics,
     many_cards: Counter,
     caches: Family<CacheLookup, Counter>,
+    held: Held,
     upstream_seconds: Timed<Upstreamed>,
     upstream_skipped: Family<Upstream, Counter>,
     upstream_breakers: Family<Upstream, Gauge>,
@@ -100,6 +102,7 @@ impl Metrics {
             quotas: QuotaMetrics::default(),
             many_cards: Counter::default(),
             caches: Family::default(),
+            held: Held::default(),
             upstream_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             upstream_skipped: Family::default(),
             upstream_breakers: Family::default(),
@@ -178,6 +181,7 @@ impl Metrics {
             self.many_cards.clone(),
         );
         registry.register("cache_lookups", "What was remembered: hit, miss, stale", self.caches.clone());
+        registry.register_collector(Box::new(self.held.clone()));
         registry.register_with_unit(
             "upstream_duration",
             "Questions to what lies behind the gateway, by outcome",
@@ -291,6 +295,11 @@ impl Metrics {
     pub fn cache(&self, cache: &'static str) -> CacheMetrics {
         let counter = |outcome| self.caches.get_or_create_owned(&CacheLookup { cache, outcome });
         CacheMetrics { hit: counter("hit"), miss: counter("miss"), stale: counter("stale") }
+    }
+
+    /// What this one takes of memory, in bytes: asked whenever metrics are.
+    pub(crate) fn holds(&self, cache: &'static str, bytes: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.held.ask(cache, bytes);
     }
 
     /// For what asks behind the gateway.

@@ -78,7 +78,7 @@ pub async fn run(stand: &mut Stand, crowd: &Crowd, overloaded: Duration, connect
     println!("\n## Phones that were seen before: one signature for each tap");
     too_many(stand, crowd, overloaded).await;
     println!("\n## Phones that were never seen: two signatures");
-    stand.configured("[memory]\nauthorizations = 1\n");
+    stand.configured("[memory]\nauthorizations = \"4KB\"\n");
     too_many(stand, crowd, overloaded).await;
     println!("\n## Everybody connects at once");
     crowd_at_the_door(stand, crowd, connections).await;

@@ -168,7 +168,8 @@ impl Crowd {
             if let Some(facts) = person.rider.facts(now) {
                 self.authority.set(&subject, facts);
             }
-            let mut request = link_request(self.trust.partner(name)?.medium(&person.account), code, wire(now));
+            let mut request =
+                link_request(self.trust.partner(name)?.medium(&person.account), code, wire(now));
             // The registry may be one that was here before this run, and remember an earlier one's.
             write!(request.idempotency_key, "-{}", now.as_nanosecond())?;
             let channel = self.partners.get(person.partner).context("no such partner")?.clone();
