@@ -80,7 +80,15 @@ pub(crate) fn say_loudly(what: &'static str) {
 /// What is asked for, as far as it is there. A release build has nothing below debug in it, and the filter would tell of that in
 /// lines of its own.
 fn built_in(asked: &str, most: LevelFilter) -> Cow<'_, str> {
-    if most < LevelFilter::TRACE { asked.replace("trace", "debug").into() } else { asked.into() }
+    if most >= LevelFilter::TRACE {
+        return asked.into();
+    }
+    let there = asked.split(',').map(|directive| match directive.rsplit_once('=') {
+        Some((target, level)) if level.trim() == "trace" => format!("{target}=debug"),
+        None if directive.trim() == "trace" => "debug".to_owned(),
+        _ => directive.to_owned(),
+    });
+    there.collect::<Vec<_>>().join(",").into()
 }
 
 /// A word that is neither a level nor a directive would be taken for a target, and everything else be silent.
@@ -248,7 +256,8 @@ mod tests {
 
     #[test]
     fn what_is_not_built_in_is_not_asked_for() {
-        assert_eq!(built_in("warn,ridegate=trace", LevelFilter::DEBUG), "warn,ridegate=debug");
+        let asked = "trace, ridegate=trace,trace_of=warn,warn";
+        assert_eq!(built_in(asked, LevelFilter::DEBUG), "debug, ridegate=debug,trace_of=warn,warn");
         assert_eq!(built_in("warn,ridegate=trace", LevelFilter::TRACE), "warn,ridegate=trace");
     }
 

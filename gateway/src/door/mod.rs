@@ -80,6 +80,8 @@ enum Refusal {
     NotHttp2,
     /// The door is closing.
     Closing,
+    /// The system does not hand its socket over to a core.
+    Lost,
 }
 
 impl Refusal {
@@ -92,6 +94,7 @@ impl Refusal {
             Self::TooSlow => "too_slow",
             Self::NotHttp2 => "not_http2",
             Self::Closing => "closing",
+            Self::Lost => "lost",
         }
     }
 }
@@ -187,11 +190,15 @@ async fn let_in<H: Handler>(
                     Some(arrival) => {
                         let reception = Arc::clone(&reception);
                         // It leaves the events of this runtime for those of its core's.
-                        let (Some(seat), Ok(socket)) = (cores.seat(), socket.into_std()) else { continue };
+                        let (Some(seat), Ok(socket)) = (cores.seat(), socket.into_std()) else {
+                            reception.metrics.refused(Refusal::Lost.name());
+                            continue;
+                        };
                         let runtime = seat.runtime.clone();
                         let seen_through = async move {
-                            if let Ok(socket) = TcpStream::from_std(socket) {
-                                reception.receive(socket, from, arrival).await;
+                            match TcpStream::from_std(socket) {
+                                Ok(socket) => reception.receive(socket, from, arrival).await,
+                                Err(_) => reception.metrics.refused(Refusal::Lost.name()),
                             }
                             drop(seat);
                         };

@@ -140,7 +140,9 @@ impl DoorMetrics {
     }
 
     pub(super) fn begin(&self) {
-        for cause in ["full", "caller_full", "address_full", "tls", "too_slow", "not_http2", "closing"] {
+        for cause in
+            ["full", "caller_full", "address_full", "tls", "too_slow", "not_http2", "closing", "lost"]
+        {
             drop(self.refused.get_or_create(&Cause { cause }));
         }
         for cause in ["idle", "age", "closing", "cut", "disowned"] {
