@@ -107,7 +107,8 @@ impl Road {
         let roster = self.roster.load_full();
         let is_enforced = self.policy.enforced(now, &tap.passage).is_some();
 
-        let presented = match &tap.shown {
+        let recall = |partner, medium| is_enforced.then(|| self.resolver.recall(partner, medium));
+        let (presented, recalled) = match &tap.shown {
             Shown::Code(payload) => {
                 let scanned = roster.partners.recognise(payload)?;
                 *partner = scanned.partner().map(|profile| profile.id.clone());
@@ -136,7 +137,9 @@ impl Road {
                     }
                 };
 
-                let asking = Asking { with_account: is_enforced, left: budget.left() };
+                let recalled = recall(Some(&code.partner), &code.medium);
+                let with_account = recalled.as_ref().is_some_and(|recalled| !recalled.serves());
+                let asking = Asking { with_account, left: budget.left() };
                 let fresh = match self.claims.take(code, tap, verdict_id, now, asking).await {
                     Taken::Fresh(fresh) => fresh,
                     Taken::Repeat { first, outcome } => {
@@ -149,7 +152,7 @@ impl Road {
                     }
                 };
                 stages.passed(Stage::Claim);
-                Presented::Code(fresh)
+                (Presented::Code(fresh), recalled)
             }
             Shown::Card(card) => {
                 let tapped = self.cards.tap(card, &tap.device).ok_or(Inspect::Throttled)?;
@@ -160,15 +163,15 @@ impl Road {
                 let company = company.map(AsRef::as_ref);
                 let admitted = roster.quotas.admit_card(tapped, company).ok_or(Inspect::Throttled)?;
                 stages.passed(Stage::Quota);
-                Presented::Card(admitted)
+                let recalled = recall(None, admitted.medium());
+                (Presented::Card(admitted), recalled)
             }
             Shown::Refused(_) => return Err(Inspect::MediumUnsupported.into()),
         };
 
-        let resolution = if is_enforced {
-            self.resolver.resolve(&presented, budget, stages).await
-        } else {
-            Resolution::not_asked()
+        let resolution = match recalled {
+            Some(recalled) => self.resolver.resolve(&presented, recalled, budget, stages).await,
+            None => Resolution::not_asked(),
         };
 
         let verdict = decide(&self.policy, now, &tap.passage, resolution.evidence()).verdict;
