@@ -291,7 +291,7 @@ section! {
         links: Positive<100_000_000> = Positive::new(1_000_000),
         facts: Positive<100_000_000> = Positive::new(1_000_000),
         // No less than one takes.
-        authorizations: Size<4_000, TERABYTE> = Size::megabytes(256),
+        authorizations: Size<4_000, TERABYTE> = Size::megabytes(224),
         readings: Positive<100_000_000> = Positive::new(200_000),
         issuers: Size<MEGABYTE, TERABYTE> = Size::megabytes(32),
     }
