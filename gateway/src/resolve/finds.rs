@@ -116,9 +116,9 @@ mod tests {
     }
 
     /// What a registry says in which accounts of even numbers are linked.
-    fn answers(accounts: &[Vec<Pseudonym>]) -> Answers {
-        let answer = |names: &Vec<Pseudonym>| Ok((names[0].0[0] % 2 == 0).then(|| found(names[0].0[0])));
-        Ok(accounts.iter().map(answer).collect())
+    fn answers(accounts: &[Vec<Pseudonym>]) -> Vec<Answer> {
+        let linked = |number: u8| number.is_multiple_of(2).then(|| found(number));
+        accounts.iter().map(|names| Ok(linked(names[0].0[0]))).collect()
     }
 
     /// One that answers a question when it is told to, and how many accounts there are in each.
@@ -131,7 +131,7 @@ mod tests {
             let leave = Arc::clone(&leave);
             async move {
                 leave.acquire().await.unwrap().forget();
-                answers(&accounts)
+                Ok(answers(&accounts))
             }
         });
         (Arc::new(finds), go, questions)
@@ -159,7 +159,7 @@ mod tests {
         }
         go.add_permits(2);
         for (number, answer) in (0..).zip(join_all(asked).await) {
-            assert_eq!(answer.unwrap().unwrap(), (number % 2 == 0).then(|| found(number)));
+            assert_eq!(answer.unwrap().unwrap(), number.is_multiple_of(2).then(|| found(number)));
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
                 0 => Err(RegistryError::NotChecked),
                 1 => std::future::pending().await,
                 2 => panic!("capacity overflow"),
-                _ => answers(&accounts),
+                _ => Ok(answers(&accounts)),
             }
         });
         for number in [0, 1, 2, 0, 1, 2, 0, 1, 2] {
