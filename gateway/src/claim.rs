@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use ridegate_adapters::{FUTURE_SKEW_S, RideCode};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
@@ -226,23 +226,23 @@ impl Claims {
         let shown_before = now.saturating_sub(on_its_way).unwrap_or(Timestamp::MIN);
         for shard in self.0.table.untold(shown_before, now) {
             for some in shard.chunks(AT_ONCE) {
-                let mut telling = JoinSet::new();
-                for (name, claim) in some.iter().cloned() {
-                    telling.spawn(self.clone().tell(name, claim, now));
-                }
-                telling.join_all().await;
+                self.tell(some, now).await;
             }
         }
     }
 
-    async fn tell(self, name: ClaimName, claim: Claim, now: Timestamp) {
-        let (showing, first, outcome, until) = claim.into_parts();
-        let of = showing.verdict_id;
-        let settled = Settled { showing, first, until, outcome };
-        if let (Some(fleet), Some(outcome)) = (&self.0.fleet, outcome)
-            && fleet.tell(&name, &settled, now).await.is_ok()
-        {
-            self.0.table.told(&name, of, outcome);
+    async fn tell(&self, some: &[(ClaimName, Claim)], now: Timestamp) {
+        let Some(fleet) = &self.0.fleet else { return };
+        let settled = some.iter().cloned().map(|(name, claim)| {
+            let (showing, first, outcome, until) = claim.into_parts();
+            (name, Settled { showing, first, until, outcome })
+        });
+        let settled: Vec<_> = settled.filter(|(_, settled)| settled.outcome.is_some()).collect();
+        let heard = fleet.tell_each(settled.iter().map(|(name, settled)| (name, settled, now))).await;
+        for ((name, Settled { showing, outcome, .. }), heard) in settled.iter().zip(heard) {
+            if let (Some(outcome), Ok(())) = (outcome, heard) {
+                self.0.table.told(name, showing.verdict_id, *outcome);
+            }
         }
     }
 

@@ -158,7 +158,7 @@ mod tests {
             assert_eq!(questions.recv().await, Some(expected));
         }
         go.add_permits(2);
-        for (number, answer) in (0..).zip(join_all(asked).await) {
+        for (number, answer) in (0_u8..).zip(join_all(asked).await) {
             assert_eq!(answer.unwrap().unwrap(), number.is_multiple_of(2).then(|| found(number)));
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use redis::{
-    Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value,
+    Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
     aio::{ConnectionLike, MultiplexedConnection},
 };
 
@@ -44,11 +44,26 @@ impl Connection {
     pub(super) async fn run(&self, question: Question<'_>, asking: bool) -> RedisResult<Value> {
         let Question { script, keys, arguments } = question;
         match self.send(script.by_name(keys, arguments), asking).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.send(script.in_full(keys, arguments), asking).await
-            }
+            Err(error) if is_unknown(&error) => self.send(script.in_full(keys, arguments), asking).await,
             answer => answer,
         }
+    }
+
+    /// Several, sent at once, each by its script's name and once more in full where that is not known.
+    pub(super) async fn run_each(&self, questions: &[Question<'_>]) -> RedisResult<Vec<RedisResult<Value>>> {
+        let mut all = Pipeline::with_capacity(questions.len());
+        for Question { script, keys, arguments } in questions {
+            all.add_command(script.by_name(keys, arguments));
+        }
+        let answers = self.line.clone().req_packed_commands(&all, 0, questions.len()).await?;
+        let mut each = Vec::with_capacity(questions.len());
+        for (Question { script, keys, arguments }, answer) in questions.iter().zip(answers) {
+            each.push(match answer.extract_error() {
+                Err(error) if is_unknown(&error) => self.send(script.in_full(keys, arguments), false).await,
+                answer => answer,
+            });
+        }
+        Ok(each)
     }
 
     /// Sends one command; after `ASKING`, which holds for the command behind it only, if need be.
@@ -69,4 +84,9 @@ impl Connection {
         let answers = line.req_packed_commands(commands, 0, commands.len()).await?;
         answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
     }
+}
+
+/// The server does not know the script by this name.
+fn is_unknown(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }

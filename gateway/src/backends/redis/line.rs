@@ -66,6 +66,36 @@ impl Line {
         }
     }
 
+    /// As [`ask`](Self::ask), several at once; the answers are in their order. Who has the slot instead is not told: of one server
+    /// nobody has.
+    pub(super) async fn ask_each(
+        &self,
+        questions: &[Question<'_>],
+        (cap, useful): (Duration, Duration),
+    ) -> Vec<Result<Value, Away>> {
+        let all = |away| vec![Err(away); questions.len()];
+        let Some(connections) = self.used() else { return all(Away::Unconnected) };
+        let connection = connections.here();
+        let began = Instant::now();
+        let failed = |error: &RedisError| match connections.failed(connection, error) {
+            No::Away(away) => away,
+            No::Moved(_) | No::Ask(_) => Away::Refused,
+        };
+        match timeout(cap, connection.run_each(questions)).await {
+            Ok(Ok(answers)) => {
+                if began.elapsed() <= useful {
+                    connection.is_useful();
+                }
+                answers.into_iter().map(|answer| answer.map_err(|error| failed(&error))).collect()
+            }
+            Ok(Err(error)) => all(failed(&error)),
+            Err(_) => {
+                connections.count(connection, Cause::Silent);
+                all(Away::TimedOut)
+            }
+        }
+    }
+
     /// The connections, while they may be used.
     pub(super) fn used(&self) -> Option<Arc<Connections>> {
         self.connections.load_full().filter(|connections| connections.over.borrow().is_none())

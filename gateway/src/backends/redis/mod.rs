@@ -8,6 +8,7 @@ mod cluster;
 mod connection;
 mod keeper;
 mod line;
+mod outbox;
 mod place;
 mod quota;
 mod records;
@@ -25,6 +26,7 @@ pub use script::Script;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use redis::FromRedisValue;
 use thiserror::Error;
 use tokio::{runtime::Handle, sync::watch, time::Instant};
@@ -117,6 +119,32 @@ impl Redis {
         let answer = answer.and_then(|value| redis::from_redis_value(value).map_err(|_| Away::Refused));
         self.asked.asked(call, answer.as_ref().err().map_or("ok", |away| away.name()), began);
         answer
+    }
+
+    /// Asks all of these, together where one server has all keys; the answers are in their order.
+    async fn run_each<T: FromRedisValue>(
+        &self,
+        call: &'static str,
+        questions: &[Question<'_>],
+        cap: Duration,
+    ) -> Vec<Result<T, Away>> {
+        let Lines::One(line) = &self.lines else {
+            let each = questions.iter().map(|one| self.run(one.script, call, one.keys, one.arguments, cap));
+            return join_all(each).await;
+        };
+        let began = Instant::now();
+        let answers = line.ask_each(questions, (cap, self.place.timeout)).await;
+        let answers = answers.into_iter().map(|answer| {
+            let answer = answer.and_then(|value| redis::from_redis_value(value).map_err(|_| Away::Refused));
+            self.asked.asked(call, answer.as_ref().err().map_or("ok", |away| away.name()), began);
+            answer
+        });
+        answers.collect()
+    }
+
+    /// How many cores ask.
+    fn cores(&self) -> usize {
+        self.runtimes.len()
     }
 
     /// Whether it can be asked at this moment; of a cluster, some node.

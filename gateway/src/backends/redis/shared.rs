@@ -11,7 +11,12 @@ use redis::{FromRedisValue, Value};
 use tokio::{sync::Semaphore, time::Instant};
 use uuid::Uuid;
 
-use super::{Away, Redis, Script, records};
+use super::{
+    Away, Redis, Script,
+    connection::Question,
+    outbox::{Letter, Outbox},
+    records,
+};
 use crate::{
     backends::memory::ClaimName,
     domain::{
@@ -40,6 +45,7 @@ pub struct Shared {
     prefix: String,
     cap: Duration,
     room: Arc<Semaphore>,
+    outbox: Outbox,
     take: Script,
     settle: Script,
     recall: Script,
@@ -126,6 +132,7 @@ impl Shared {
     pub fn new(redis: Arc<Redis>, keys: Arc<Keyring>, cap: Duration) -> Self {
         Self {
             prefix: prefix(&keys),
+            outbox: Outbox::new(redis.cores()),
             redis,
             keys,
             cap,
@@ -212,39 +219,72 @@ impl Shared {
         name: ClaimName,
         settled: Settled,
         now: Timestamp,
-        told: impl FnOnce() + Send + 'static,
+        told: impl FnOnce() + Send + Sync + 'static,
     ) {
-        let shared = Arc::clone(self);
-        self.beside(async move {
-            if shared.tell(&name, &settled, now).await.is_ok() {
-                told();
-            }
-        });
+        let letter = Letter { name, settled, now, told: Box::new(told) };
+        if self.redis.is_there() && self.outbox.put(letter) {
+            let shared = Arc::clone(self);
+            tokio::spawn(async move { shared.send_out().await });
+        }
     }
 
-    /// Tells of a showing that was decided.
-    pub async fn tell(&self, name: &ClaimName, settled: &Settled, now: Timestamp) -> Result<(), Away> {
+    /// Sends what was decided on this core until nothing waits.
+    async fn send_out(&self) {
+        let Some(mut sending) = self.outbox.send() else { return };
+        loop {
+            let letters = sending.next();
+            if letters.is_empty() {
+                return;
+            }
+            let settled = letters.iter().map(|letter| (&letter.name, &letter.settled, letter.now));
+            let heard = self.tell_each(settled).await;
+            for (Letter { told, .. }, heard) in letters.into_iter().zip(heard) {
+                if heard.is_ok() {
+                    told();
+                }
+            }
+        }
+    }
+
+    /// Tells of showings that were decided, all at once; in their order, whether Redis has heard of it.
+    pub async fn tell_each<'s>(
+        &self,
+        settled: impl Iterator<Item = (&'s ClaimName, &'s Settled, Timestamp)>,
+    ) -> Vec<Result<(), Away>> {
+        let each: Vec<_> = settled.map(|(name, settled, now)| self.report(name, settled, now)).collect();
+        let reports: Vec<_> =
+            each.iter().flatten().map(|report| (report.key(), report.arguments())).collect();
+        let questions: Vec<_> = reports
+            .iter()
+            .map(|(keys, arguments)| Question { script: &self.settle, keys, arguments })
+            .collect();
+        let heard: Vec<Result<i64, _>> = self.redis.run_each("settle", &questions, BESIDE).await;
+        let mut heard = heard.into_iter().map(|heard| heard.map(drop));
+        each.iter()
+            .map(|report| report.as_ref().and_then(|_| heard.next()).unwrap_or(Err(Away::Refused)))
+            .collect()
+    }
+
+    /// What Redis is told of a showing; `None`: its outcome cannot be sealed.
+    fn report(&self, name: &ClaimName, settled: &Settled, now: Timestamp) -> Option<Report> {
         let Settled { showing, first, until, outcome } = settled;
-        let state: &[u8] = match outcome.map(|finding| finding.verdict) {
+        let state: &'static [u8] = match outcome.map(|finding| finding.verdict) {
             None => b"d",
             Some(Verdict::Inspect(_)) => b"f",
             Some(Verdict::Allow(_)) => b"u",
         };
         let sealed = outcome.map(|finding| self.keys.seal(&records::of_finding(finding), &place(name)));
-        let sealed = sealed.transpose().map_err(|_| Away::Refused)?.unwrap_or_default();
-        let [shown, kept] = [milliseconds(showing.at), kept(*until, now)].map(|number| number.to_string());
-        let arguments: [&[u8]; 8] = [
-            &showing.device.tag().0,
-            &showing.request.tag().0,
-            showing.verdict_id.as_bytes(),
-            shown.as_bytes(),
-            kept.as_bytes(),
+        Some(Report {
+            key: self.claim_key(name),
+            device: showing.device.tag(),
+            request: showing.request.tag(),
+            verdict: showing.verdict_id,
+            shown: milliseconds(showing.at).to_string(),
+            kept: kept(*until, now).to_string(),
             state,
-            first.as_bytes(),
-            &sealed,
-        ];
-        let key = self.claim_key(name);
-        self.redis.run::<i64>(&self.settle, "settle", &[key.as_bytes()], &arguments, BESIDE).await.map(drop)
+            first: *first,
+            sealed: sealed.transpose().ok()?.unwrap_or_default(),
+        })
     }
 
     /// What is known of an account. One round trip.
@@ -331,7 +371,7 @@ impl Shared {
         self.keys.open(sealed, place).ok()
     }
 
-    fn claim_key(&self, name: &ClaimName) -> String {
+    pub(super) fn claim_key(&self, name: &ClaimName) -> String {
         format!("{}:{{{}}}:c:{}", self.prefix, hex::encode(name.slot.0), hex::encode(name.claim.0))
     }
 
@@ -374,6 +414,38 @@ fn milliseconds(at: Timestamp) -> i64 {
 fn kept(until: Timestamp, now: Timestamp) -> i64 {
     let left = until.duration_since(now).saturating_add(CLOCKS_DIFFER);
     i64::try_from(left.as_millis()).unwrap_or(i64::MAX).max(0)
+}
+
+/// What `settle.lua` takes.
+struct Report {
+    key: String,
+    device: Tag,
+    request: Tag,
+    verdict: Uuid,
+    shown: String,
+    kept: String,
+    state: &'static [u8],
+    first: Uuid,
+    sealed: Vec<u8>,
+}
+
+impl Report {
+    const fn key(&self) -> [&[u8]; 1] {
+        [self.key.as_bytes()]
+    }
+
+    const fn arguments(&self) -> [&[u8]; 8] {
+        [
+            &self.device.0,
+            &self.request.0,
+            self.verdict.as_bytes(),
+            self.shown.as_bytes(),
+            self.kept.as_bytes(),
+            self.state,
+            self.first.as_bytes(),
+            self.sealed.as_slice(),
+        ]
+    }
 }
 
 /// Ruling, first verdict, sealed outcome, sealed link, sealed facts.

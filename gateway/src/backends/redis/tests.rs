@@ -14,7 +14,7 @@ use tokio::{runtime::Runtime, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    Access, Form, Lines, Place, Redis, Script,
+    Access, Away, Form, Lines, Place, Redis, Script,
     cause::Cause,
     connection::Question,
     line::Line,
@@ -186,6 +186,10 @@ fn finding(reason: &str) -> Finding {
     Finding { verdict: made_before(reason).unwrap(), evidence_as_of, degraded: Some(Degraded::Authority) }
 }
 
+async fn tell(shared: &Shared, name: &ClaimName, settled: &Settled, now: Timestamp) -> Result<(), Away> {
+    shared.tell_each(std::iter::once((name, settled, now))).await.pop().unwrap()
+}
+
 /// What happens to one code.
 #[derive(Debug, Clone)]
 enum Step {
@@ -257,7 +261,7 @@ fn the_script_judges_as_the_process_does() {
                         None => table.release(&name, first),
                     }
                     let settled = Settled { showing, first, until: at(1_000), outcome };
-                    runtime.block_on(shared.tell(&name, &settled, at(now))).unwrap();
+                    runtime.block_on(tell(&shared, &name, &settled, at(now))).unwrap();
                 }
             }
         }
@@ -300,7 +304,7 @@ async fn a_claim_that_redis_lost_is_made_again_and_used_up_wins() {
     };
     let settle = async |showing: Showing, outcome| {
         let settled = Settled { first: showing.verdict_id, showing, until: at(60), outcome };
-        shared.tell(&name(1), &settled, at(1)).await.unwrap();
+        tell(&shared, &name(1), &settled, at(1)).await.unwrap();
     };
     // Never heard of: its claim was taken while Redis was away.
     settle(showing(1, 1, 1, 0), Some(finding("HEALTH_OK"))).await;
@@ -328,11 +332,52 @@ async fn what_was_not_used_up_elsewhere_is_used_up_by_whoever_did() {
         outcome: Some(finding(reason)),
     };
     // Let in at another replica that could not ask, while this one is still deciding.
-    shared.tell(&name(2), &settled(showing(2, 2, 2, 0), "HEALTH_OK"), at(1)).await.unwrap();
-    shared.tell(&name(2), &settled(first, "NOT_LINKED"), at(1)).await.unwrap();
+    tell(&shared, &name(2), &settled(showing(2, 2, 2, 0), "HEALTH_OK"), at(1)).await.unwrap();
+    tell(&shared, &name(2), &settled(first, "NOT_LINKED"), at(1)).await.unwrap();
     let elsewhere = showing(3, 3, 3, 10);
     let taken = shared.take(&name(2), (&elsewhere, at(60)), DOUBLE_READ, false, LONG).await.unwrap();
     assert_eq!(taken.ruling, Ruling::Replayed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_at_once_is_told_together_and_each_has_its_own_answer() {
+    let server = Server::start();
+    let shared = server.shared().await;
+    let settled = |number: u64| {
+        let showing = showing(1, 1, number.into(), 0);
+        let outcome = Some(finding("HEALTH_OK"));
+        (name(number), Settled { first: showing.verdict_id, showing, until: at(60), outcome })
+    };
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    for number in 0..300 {
+        let (name, settled) = settled(number);
+        let told = told.clone();
+        shared.settle(name, settled, at(1), move || told.send(number).unwrap());
+    }
+    let mut all = Vec::new();
+    while all.len() < 300 {
+        all.push(timeout(LONG, heard.recv()).await.unwrap().unwrap());
+    }
+    all.sort_unstable();
+    assert_eq!(all, (0..300).collect::<Vec<_>>(), "each once");
+    for number in 0..300 {
+        let elsewhere = showing(2, 2, 1000, 10);
+        let taken = shared.take(&name(number), (&elsewhere, at(60)), DOUBLE_READ, false, LONG).await;
+        assert_eq!(taken.unwrap().ruling, Ruling::Replayed, "{number}");
+    }
+
+    // The script is not known any more, and of one something else lies there.
+    let line = line(shared.redis());
+    let send = async |words: &[&str]| {
+        let [command, arguments @ ..] = words else { panic!("a command") };
+        line.used().unwrap().here().send(redis::cmd(command).arg(arguments).to_owned(), false).await.unwrap()
+    };
+    send(&["SCRIPT", "FLUSH"]).await;
+    let spoilt = shared.claim_key(&name(401));
+    send(&["RPUSH", &spoilt, "nonsense"]).await;
+    let some: Vec<_> = (400..403).map(settled).collect();
+    let told = shared.tell_each(some.iter().map(|(name, settled)| (name, settled, at(1)))).await;
+    assert_eq!(told, [Ok(()), Err(Away::Refused), Ok(())]);
 }
 
 fn facts(as_of: i64, asked_at: i64) -> SharedFacts {
