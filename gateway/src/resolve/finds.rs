@@ -54,7 +54,7 @@ impl Finds {
     pub(super) async fn find(&self, names: &[Pseudonym]) -> Answer {
         let (tell, answer) = oneshot::channel();
         let wanted = Wanted { names: names.to_vec(), tell };
-        self.0.try_send(wanted).map_err(|_| RegistryError::Contended)?;
+        self.0.try_send(wanted).map_err(|_| RegistryError::Skipped)?;
         // Who was to tell has not survived the answer.
         answer.await.unwrap_or(Err(RegistryError::Garbled))
     }

@@ -83,10 +83,17 @@ impl Line {
         };
         match timeout(cap, connection.run_each(questions)).await {
             Ok(Ok(answers)) => {
-                if began.elapsed() <= useful {
-                    connection.is_useful();
-                }
-                answers.into_iter().map(|answer| answer.map_err(|error| failed(&error))).collect()
+                let is_useful = began.elapsed() <= useful;
+                let answers = answers.into_iter().map(|answer| match answer {
+                    Ok(value) => {
+                        if is_useful {
+                            connection.is_useful();
+                        }
+                        Ok(value)
+                    }
+                    Err(error) => Err(failed(&error)),
+                });
+                answers.collect()
             }
             Ok(Err(error)) => all(failed(&error)),
             Err(_) => {
