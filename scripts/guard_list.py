@@ -80,6 +80,20 @@ GUARDS = [
         "test(every_core_asks_over_a_connection_of_its_own_and_when_one_ends_all_are_made_anew)",
     ),
     Guard(
+        "a-share-is-given-back-before-the-turn",
+        "gateway/src/door/places.rs",
+        "    _share: Share<Source>,\n    _turn: OwnedSemaphorePermit,\n",
+        "    _turn: OwnedSemaphorePermit,\n    _share: Share<Source>,\n",
+        "test(who_has_the_next_turn_finds_the_share_of_who_had_it_before)",
+    ),
+    Guard(
+        "an-answer-that-says-no-is-no-sign-of-life",
+        "gateway/src/backends/redis/line.rs",
+        "                    Err(error) => Err(failed(&error)),",
+        "                    Err(error) => {\n                        connection.is_useful();\n                        Err(failed(&error))\n                    }",
+        "test(answers_that_say_no_are_no_sign_of_life_also_where_several_are_asked_at_once)",
+    ),
+    Guard(
         "a-connection-that-hangs-is-counted-by-itself",
         "gateway/src/backends/redis/line.rs",
         "                    connection.is_useful();",

@@ -37,8 +37,9 @@ pub(super) struct Source(IpAddr);
 
 /// The place of a connection that arrives, until it is known who it is.
 pub(super) struct Arrival {
-    _turn: OwnedSemaphorePermit,
+    // Given back in this order: who has the turn next may come from the same address, and finds the share there.
     _share: Share<Source>,
+    _turn: OwnedSemaphorePermit,
 }
 
 /// The place of a connection that is let in.
@@ -191,19 +192,35 @@ mod tests {
         assert!(lock(&shares.keys).is_empty());
     }
 
+    /// So many of everything, and one hand.
+    fn places(each: usize) -> Places {
+        Places {
+            handshakes: Arc::new(Semaphore::new(each)),
+            hands: Semaphore::new(1),
+            arriving: Shares::new(each),
+            all: Arc::new(Semaphore::new(each)),
+            callers: Shares::new(each),
+            anonymous: Arc::new(Semaphore::new(each)),
+            strangers: Shares::new(each),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_has_the_next_turn_finds_the_share_of_who_had_it_before() {
+        let (places, from) = (Arc::new(places(1)), Source("203.0.113.1".parse().unwrap()));
+        for number in 0..10_000 {
+            let turn = places.turn().await.unwrap();
+            let arrival = places.arrive(turn, from);
+            assert!(arrival.is_some(), "{number}");
+            tokio::spawn(async move { drop(arrival) });
+        }
+    }
+
     /// Also the other way round: who goes on at once, having a hand, is not let go first.
     #[tokio::test]
     async fn whoever_is_in_goes_first_between_any_two_steps_of_greeting() {
         const STEPS: usize = 3;
-        let places = Arc::new(Places {
-            handshakes: Arc::new(Semaphore::new(100)),
-            hands: Semaphore::new(1),
-            arriving: Shares::new(100),
-            all: Arc::new(Semaphore::new(100)),
-            callers: Shares::new(100),
-            anonymous: Arc::new(Semaphore::new(100)),
-            strangers: Shares::new(100),
-        });
+        let places = Arc::new(places(100));
         let (seen, mut coming) = (Arc::new(Mutex::new(String::new())), tokio::task::JoinSet::new());
         for _ in 0..20 {
             let (places, seen) = (Arc::clone(&places), Arc::clone(&seen));

@@ -165,6 +165,28 @@ fn a_connection_that_hangs_alone_is_given_up_after_five_questions_however_often_
     });
 }
 
+#[tokio::test]
+async fn answers_that_say_no_are_no_sign_of_life_also_where_several_are_asked_at_once() {
+    let server = Server::start();
+    let redis = Arc::clone(server.shared().await.redis());
+    let line = line(&redis);
+    let connections = line.used().unwrap();
+    let over = || async { timeout(Duration::ZERO, connections.over()).await.ok() };
+    let (no, yes) = (Script::new("return redis.error_reply('OOM full')"), Script::new("return 1"));
+    let ask = async |scripts: &[&Script]| {
+        let question = |script: &&'_ Script| Question { script, keys: &[], arguments: &[] };
+        let questions: Vec<_> = scripts.iter().map(|script| question(script)).collect();
+        line.ask_each(&questions, (LONG, LONG)).await.iter().map(Result::is_ok).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&[&no, &no, &no, &no]).await, [false; 4]);
+    assert_eq!(ask(&[&yes, &no]).await, [true, false]);
+    for _ in 0..4 {
+        assert_eq!(over().await, None);
+        assert_eq!(ask(&[&no]).await, [false]);
+    }
+    assert_eq!(over().await, Some(Cause::Full));
+}
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_655_265_600 + second).unwrap()
 }
