@@ -42,6 +42,8 @@ const SHOWN: Duration = Duration::from_secs(1);
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 /// For so long one who stands there taps.
 const STANDS: Duration = Duration::from_secs(5);
+/// Answers that a connection may hold before somebody reads them.
+const ANSWERS_UNREAD: usize = 100_000;
 /// Connections that are begun at once.
 const BEGUN: usize = 2_000;
 
@@ -205,7 +207,10 @@ async fn connections_to(address: &str) -> Vec<SendRequest<Bytes>> {
     for _ in 0..CHANNELS {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let (requests, connection) = h2::client::handshake(socket).await.unwrap();
+        let mut client = h2::client::Builder::new();
+        // Answers are small, and where cores are short nobody reads them for a while: that is no attack of the gateway's.
+        client.data_frame_budget(ANSWERS_UNREAD * 256);
+        let (requests, connection) = client.handshake(socket).await.unwrap();
         tokio::spawn(connection);
         connections.push(requests);
     }
