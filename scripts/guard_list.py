@@ -80,6 +80,21 @@ GUARDS = [
         "test(every_core_asks_over_a_connection_of_its_own_and_when_one_ends_all_are_made_anew)",
     ),
     Guard(
+        "a-question-that-failed-is-no-answer",
+        "gateway/src/resolve/finds.rs",
+        "answers.unwrap_or_else(|error| vec![Err(error); tell.len()])",
+        "answers.unwrap_or_else(|_| vec![Ok(None); tell.len()])",
+        "test(of_a_question_that_fails_everybody_hears_and_the_next_is_asked)",
+    ),
+    Guard(
+        "a-row-that-cannot-be-read-is-somebodys",
+        "gateway/src/backends/registry/mod.rs",
+        "Ok(Some(Found { name, subject: subject? }))",
+        "Ok(subject.ok().map(|subject| Found { name, subject }))",
+        "test(/many_are_found_by_one_question_each_its_own/)",
+        END_TO_END,
+    ),
+    Guard(
         "a-share-is-given-back-before-the-turn",
         "gateway/src/door/places.rs",
         "    _share: Share<Source>,\n    _turn: OwnedSemaphorePermit,\n",
