@@ -169,7 +169,8 @@ impl Shared {
         with_account: bool,
         left: Duration,
     ) -> Result<Took, Away> {
-        let (claim, account) = (self.claim_key(name), self.account_key(&name.slot));
+        let claim = self.claim_key(name);
+        let account = if with_account { self.account_key(&name.slot) } else { String::new() };
         let [now, kept] =
             [milliseconds(showing.at), kept(until, showing.at)].map(|number| number.to_string());
         let arguments: [&[u8]; 7] = [
@@ -183,8 +184,10 @@ impl Shared {
         ];
         let began = Instant::now();
         let cap = || self.cap.min(left).saturating_sub(began.elapsed());
-        let keys: [&[u8]; 2] = [claim.as_bytes(), account.as_bytes()];
-        let answer: Result<Answer, _> = self.redis.run(&self.take, "take", &keys, &arguments, cap()).await;
+        // Not the account's where that is not asked for: of a slot that is being moved it may be there still, and the claim not.
+        let both: [&[u8]; 2] = [claim.as_bytes(), account.as_bytes()];
+        let keys = if with_account { &both[..] } else { &both[..1] };
+        let answer: Result<Answer, _> = self.redis.run(&self.take, "take", keys, &arguments, cap()).await;
         let answer = match answer {
             // Of a slot that is being moved one key may be there still and the other not: the claim matters.
             Err(Away::Refused) if with_account => {

@@ -4,8 +4,8 @@
 -- request (16), the request that repeated it (16), first verdict (16), how many are deciding it (2), their verdicts
 -- (16 each), and the sealed outcome.
 --
--- KEYS: claim, account. ARGV: device, request, verdict, now, ms the claim is kept, ms of a double read, whether the
--- account is asked for.
+-- KEYS: claim, and account where that is asked for. ARGV: device, request, verdict, now, ms the claim is kept, ms of a
+-- double read, whether the account is asked for.
 local claim = redis.call('GET', KEYS[1])
 local account = { false, false }
 if ARGV[7] == '1' then account = redis.call('HMGET', KEYS[2], 'l', 'f') end

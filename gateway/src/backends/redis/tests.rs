@@ -174,8 +174,8 @@ async fn answers_that_say_no_are_no_sign_of_life_also_where_several_are_asked_at
     let over = || async { timeout(Duration::ZERO, connections.over()).await.ok() };
     let (no, yes) = (Script::new("return redis.error_reply('OOM full')"), Script::new("return 1"));
     let ask = async |scripts: &[&Script]| {
-        let question = |script: &&'_ Script| Question { script, keys: &[], arguments: &[] };
-        let questions: Vec<_> = scripts.iter().map(|script| question(script)).collect();
+        let questions: Vec<_> =
+            scripts.iter().map(|script| Question { script, keys: &[], arguments: &[] }).collect();
         line.ask_each(&questions, (LONG, LONG)).await.iter().map(Result::is_ok).collect::<Vec<_>>()
     };
     assert_eq!(ask(&[&no, &no, &no, &no]).await, [false; 4]);
