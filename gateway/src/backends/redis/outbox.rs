@@ -1,54 +1,41 @@
-//! What was decided, on its way to Redis. Nobody waits for it, so it goes together: what comes while Redis has not answered waits, and is
-//! sent at once when it has.
+//! What is to be told to Redis and nobody waits for. It goes together: what comes while Redis has not answered waits, and is sent at
+//! once when it has.
 
 use std::{
-    mem,
+    fmt, iter, mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
+use crate::cores;
 
-use super::shared::Settled;
-use crate::{backends::memory::ClaimName, cores};
-
-/// Letters that may wait on each core. What comes on top is missed, and told again later.
+/// Letters that may wait on each core. What comes on top is missed.
 const ROOM: usize = 4096;
 /// Letters that are sent at once.
 const MOST: usize = 64;
 
 /// What waits, of each core by itself.
-#[derive(Debug)]
-pub(super) struct Outbox(Box<[Mutex<Waiting>]>);
+pub(super) struct Outbox<L>(Box<[Mutex<Waiting<L>>]>);
 
-#[derive(Debug, Default)]
-struct Waiting {
-    letters: Vec<Letter>,
+struct Waiting<L> {
+    letters: Vec<L>,
     /// Somebody sends them.
     is_sent: bool,
 }
 
-/// One showing that was decided.
-pub(super) struct Letter {
-    pub(super) name: ClaimName,
-    pub(super) settled: Settled,
-    pub(super) now: Timestamp,
-    /// Told when Redis has heard of it.
-    pub(super) told: Box<dyn FnOnce() + Send + Sync>,
-}
-
 /// Sends what waits on one core. Dropped before nothing does (it panicked, or its core ended), it leaves that to whoever comes next.
-pub(super) struct Sending<'o> {
-    waiting: &'o Mutex<Waiting>,
+pub(super) struct Sending<'o, L> {
+    waiting: &'o Mutex<Waiting<L>>,
     is_over: bool,
 }
 
-impl Outbox {
+impl<L> Outbox<L> {
     pub(super) fn new(cores: usize) -> Self {
-        Self(std::iter::repeat_with(Mutex::default).take(cores.max(1)).collect())
+        let empty = || Mutex::new(Waiting { letters: Vec::new(), is_sent: false });
+        Self(iter::repeat_with(empty).take(cores.max(1)).collect())
     }
 
     /// Leaves a letter on the core that this is called on. True: nobody sends those of this core yet.
-    pub(super) fn put(&self, letter: Letter) -> bool {
+    pub(super) fn put(&self, letter: L) -> bool {
         let Some(mut waiting) = self.here().map(lock) else { return false };
         if waiting.letters.len() < ROOM {
             waiting.letters.push(letter);
@@ -57,18 +44,18 @@ impl Outbox {
     }
 
     /// For whom [`put`](Self::put) has said that nobody does it.
-    pub(super) fn send(&self) -> Option<Sending<'_>> {
+    pub(super) fn send(&self) -> Option<Sending<'_, L>> {
         self.here().map(|waiting| Sending { waiting, is_over: false })
     }
 
-    fn here(&self) -> Option<&Mutex<Waiting>> {
+    fn here(&self) -> Option<&Mutex<Waiting<L>>> {
         self.0.get(cores::number()).or_else(|| self.0.first())
     }
 }
 
-impl Sending<'_> {
+impl<L> Sending<'_, L> {
     /// What has come meanwhile; after nothing, whoever comes next is to send.
-    pub(super) fn next(&mut self) -> Vec<Letter> {
+    pub(super) fn next(&mut self) -> Vec<L> {
         let mut waiting = lock(self.waiting);
         let many = waiting.letters.len().min(MOST);
         self.is_over = many == 0;
@@ -77,7 +64,7 @@ impl Sending<'_> {
     }
 }
 
-impl Drop for Sending<'_> {
+impl<L> Drop for Sending<'_, L> {
     fn drop(&mut self) {
         if !self.is_over {
             lock(self.waiting).is_sent = false;
@@ -85,62 +72,51 @@ impl Drop for Sending<'_> {
     }
 }
 
-fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+fn lock<L>(waiting: &Mutex<Waiting<L>>) -> MutexGuard<'_, Waiting<L>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl std::fmt::Debug for Letter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Letter(…)")
+/// How many letters wait on each core, and nothing of what is in them.
+impl<L> fmt::Debug for Outbox<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|waiting| lock(waiting).letters.len())).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::domain::{
-        claim::Showing,
-        pseudonym::{Pseudonym, Tag},
-    };
-
-    fn letter() -> Letter {
-        let name = ClaimName { slot: Tag([1; 16]), claim: Tag([2; 16]) };
-        let [device, request] = [Pseudonym([3; 32]), Pseudonym([4; 32])];
-        let showing = Showing { device, request, verdict_id: Uuid::nil(), at: Timestamp::UNIX_EPOCH };
-        let settled = Settled { showing, first: Uuid::nil(), until: Timestamp::UNIX_EPOCH, outcome: None };
-        Letter { name, settled, now: Timestamp::UNIX_EPOCH, told: Box::new(|| ()) }
-    }
 
     #[test]
     fn one_sends_what_comes_meanwhile_and_when_it_is_done_or_gone_the_next_does() {
         let outbox = Outbox::new(1);
-        assert!(outbox.put(letter()), "nobody sends yet");
+        assert!(outbox.put(0), "nobody sends yet");
         let mut sending = outbox.send().unwrap();
-        assert_eq!(sending.next().len(), 1);
-        assert!((0..100).all(|_| !outbox.put(letter())), "somebody does");
-        assert_eq!([sending.next().len(), sending.next().len()], [MOST, 100 - MOST]);
-        assert!(!outbox.put(letter()), "its last is still under way");
-        assert_eq!([sending.next().len(), sending.next().len()], [1, 0]);
-        assert!(outbox.put(letter()), "it is done");
+        assert_eq!(sending.next(), [0]);
+        assert!((1..=100).all(|letter| !outbox.put(letter)), "somebody does");
+        assert_eq!(sending.next(), (1..=MOST).collect::<Vec<_>>());
+        assert_eq!(sending.next(), (MOST + 1..=100).collect::<Vec<_>>());
+        assert!(!outbox.put(101), "its last are still under way");
+        assert_eq!((sending.next(), sending.next()), (vec![101], vec![]));
+        assert!(outbox.put(102), "it is done");
         drop(sending);
-        assert!(!outbox.put(letter()), "the next has begun");
+        assert!(!outbox.put(103), "the next has begun");
 
         let mut sending = outbox.send().unwrap();
-        assert_eq!(sending.next().len(), 2);
+        assert_eq!(sending.next(), [102, 103]);
         drop(sending);
-        assert!(outbox.put(letter()), "it has not come to its end");
+        assert!(outbox.put(104), "it has not come to its end");
     }
 
     #[test]
     fn what_there_is_no_room_for_is_missed() {
         let outbox = Outbox::new(1);
-        for _ in 0..ROOM + 10 {
-            outbox.put(letter());
+        for letter in 0..ROOM + 10 {
+            outbox.put(letter);
         }
         let mut sending = outbox.send().unwrap();
-        let sent: usize = std::iter::from_fn(|| Some(sending.next().len()).filter(|many| *many > 0)).sum();
-        assert_eq!(sent, ROOM);
+        let sent: Vec<_> =
+            iter::from_fn(|| Some(sending.next()).filter(|some| !some.is_empty())).flatten().collect();
+        assert_eq!(sent, (0..ROOM).collect::<Vec<_>>());
     }
 }

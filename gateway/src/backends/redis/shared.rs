@@ -11,12 +11,7 @@ use redis::{FromRedisValue, Value};
 use tokio::{sync::Semaphore, time::Instant};
 use uuid::Uuid;
 
-use super::{
-    Away, Redis, Script,
-    connection::Question,
-    outbox::{Letter, Outbox},
-    records,
-};
+use super::{Away, Redis, Script, connection::Question, outbox::Outbox, records};
 use crate::{
     backends::memory::ClaimName,
     domain::{
@@ -45,7 +40,7 @@ pub struct Shared {
     prefix: String,
     cap: Duration,
     room: Arc<Semaphore>,
-    outbox: Outbox,
+    outbox: Outbox<Letter>,
     take: Script,
     settle: Script,
     recall: Script,
@@ -417,6 +412,15 @@ fn milliseconds(at: Timestamp) -> i64 {
 fn kept(until: Timestamp, now: Timestamp) -> i64 {
     let left = until.duration_since(now).saturating_add(CLOCKS_DIFFER);
     i64::try_from(left.as_millis()).unwrap_or(i64::MAX).max(0)
+}
+
+/// One showing that was decided, on its way to Redis.
+struct Letter {
+    name: ClaimName,
+    settled: Settled,
+    now: Timestamp,
+    /// Told when Redis has heard of it. Otherwise it is told again later.
+    told: Box<dyn FnOnce() + Send + Sync>,
 }
 
 /// What `settle.lua` takes.
