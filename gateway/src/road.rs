@@ -107,8 +107,7 @@ impl Road {
         let roster = self.roster.load_full();
         let is_enforced = self.policy.enforced(now, &tap.passage).is_some();
 
-        let recall = |partner, medium| is_enforced.then(|| self.resolver.recall(partner, medium));
-        let (presented, recalled) = match &tap.shown {
+        let presented = match &tap.shown {
             Shown::Code(payload) => {
                 let scanned = roster.partners.recognise(payload)?;
                 *partner = scanned.partner().map(|profile| profile.id.clone());
@@ -137,8 +136,7 @@ impl Road {
                     }
                 };
 
-                let recalled = recall(Some(&code.partner), &code.medium);
-                let with_account = recalled.as_ref().is_some_and(|recalled| !recalled.serves());
+                let with_account = is_enforced && !self.resolver.remembers(&code.partner, &code.medium);
                 let asking = Asking { with_account, left: budget.left() };
                 let fresh = match self.claims.take(code, tap, verdict_id, now, asking).await {
                     Taken::Fresh(fresh) => fresh,
@@ -152,7 +150,7 @@ impl Road {
                     }
                 };
                 stages.passed(Stage::Claim);
-                (Presented::Code(fresh), recalled)
+                Presented::Code(fresh)
             }
             Shown::Card(card) => {
                 let tapped = self.cards.tap(card, &tap.device).ok_or(Inspect::Throttled)?;
@@ -163,15 +161,15 @@ impl Road {
                 let company = company.map(AsRef::as_ref);
                 let admitted = roster.quotas.admit_card(tapped, company).ok_or(Inspect::Throttled)?;
                 stages.passed(Stage::Quota);
-                let recalled = recall(None, admitted.medium());
-                (Presented::Card(admitted), recalled)
+                Presented::Card(admitted)
             }
             Shown::Refused(_) => return Err(Inspect::MediumUnsupported.into()),
         };
 
-        let resolution = match recalled {
-            Some(recalled) => self.resolver.resolve(&presented, recalled, budget, stages).await,
-            None => Resolution::not_asked(),
+        let resolution = if is_enforced {
+            self.resolver.resolve(&presented, budget, stages).await
+        } else {
+            Resolution::not_asked()
         };
 
         let verdict = decide(&self.policy, now, &tap.passage, resolution.evidence()).verdict;

@@ -13,31 +13,36 @@ use crate::{
 /// One account's place in it. Asked for at most once a verdict, and not at all where it came with the claim.
 pub(super) struct Beside<'a> {
     fleet: &'a Arc<Shared>,
-    account: Tag,
+    presented: &'a Presented,
     found: Option<Account>,
 }
 
 impl<'a> Beside<'a> {
-    pub(super) fn of(fleet: &'a Arc<Shared>, presented: &Presented) -> Self {
-        if let Some((account, found)) = presented.account() {
-            return Self { fleet, account: *account, found: Some(found.clone()) };
-        }
-        let (partner, medium) = presented.linked_as();
-        let account = fleet.account(&account_parts(partner, medium));
+    pub(super) fn of(fleet: &'a Arc<Shared>, presented: &'a Presented) -> Self {
+        let came = presented.account().map(|(_, found)| found.clone());
         // Whoever could not be asked for the claim is not asked again.
-        let found = presented.degraded().map(|_| Account::default());
-        Self { fleet, account, found }
+        let found = came.or_else(|| presented.degraded().map(|_| Account::default()));
+        Self { fleet, presented, found }
+    }
+
+    /// Its name, which a verdict that needs nothing of it is spared.
+    fn account(&self) -> Tag {
+        if let Some((account, _)) = self.presented.account() {
+            return *account;
+        }
+        let (partner, medium) = self.presented.linked_as();
+        self.fleet.account(&account_parts(partner, medium))
     }
 
     /// Whose account it was when somebody asked the registry.
     pub(super) async fn link(&mut self, budget: Budget) -> Option<SharedLink> {
-        let (fleet, account) = (self.fleet, self.account);
+        let (fleet, account) = (self.fleet, self.account());
         fleet.link_of(&account, self.found(budget).await)
     }
 
     /// What the authority said of this subject when somebody asked.
     pub(super) async fn facts(&mut self, subject: &Subject, budget: Budget) -> Option<SharedFacts> {
-        let (fleet, account) = (self.fleet, self.account);
+        let (fleet, account) = (self.fleet, self.account());
         let facts = fleet.facts_of(&account, self.found(budget).await)?;
         (facts.subject == *subject).then_some(facts)
     }
@@ -45,15 +50,15 @@ impl<'a> Beside<'a> {
     /// Leaves for others what was asked for here.
     pub(super) fn leave(&self, link: Option<SharedLink>, facts: Option<SharedFacts>) {
         if link.is_some() || facts.is_some() {
-            self.fleet.put(self.account, link, facts);
+            self.fleet.put(self.account(), link, facts);
         }
     }
 
     async fn found(&mut self, budget: Budget) -> &Account {
-        let (fleet, account) = (self.fleet, self.account);
-        match &mut self.found {
-            Some(found) => found,
-            found @ None => found.insert(fleet.recall(&account, budget.left()).await.unwrap_or_default()),
+        if self.found.is_none() {
+            let found = self.fleet.recall(&self.account(), budget.left()).await;
+            self.found = Some(found.unwrap_or_default());
         }
+        self.found.get_or_insert_default()
     }
 }

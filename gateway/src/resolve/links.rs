@@ -100,14 +100,19 @@ impl Links {
 
     /// Whose account it is that may have these names, as far as it is remembered here.
     pub fn recall(&self, names: &[Pseudonym]) -> Option<Linked> {
-        let known = names.iter().find_map(|name| self.known.get(name));
-        let linked = known.and_then(|subject| self.linked(subject));
+        let linked = self.known(names);
         match &linked {
             Some(Linked { stale: false, .. }) => self.served.hit(),
             Some(Linked { stale: true, .. }) => self.served.stale(),
             None => self.served.miss(),
         }
         linked
+    }
+
+    /// As [`recall`](Self::recall), and not counted: nobody is decided by it.
+    pub fn known(&self, names: &[Pseudonym]) -> Option<Linked> {
+        let known = names.iter().find_map(|name| self.known.get(name));
+        known.and_then(|subject| self.linked(subject))
     }
 
     /// Takes over what another replica found, if it still holds.

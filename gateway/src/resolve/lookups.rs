@@ -68,6 +68,11 @@ impl Lookups {
         known
     }
 
+    /// Whether what is remembered of a subject may be believed. Not counted: nobody is decided by it.
+    pub fn remembers(&self, subject: &Subject) -> bool {
+        self.desk.recall(subject).may_be_believed()
+    }
+
     /// Takes over what another replica was told, as far as it may be believed.
     pub fn adopt(&self, shared: &SharedFacts) -> Known {
         self.desk.adopt(shared)

@@ -28,7 +28,6 @@ use crate::{
     domain::{
         decide::Evidence,
         facts::{Facts, Subject},
-        pseudonym::Pseudonym,
         verdict::{Degraded, Finding, Verdict},
     },
     keyring::Keyring,
@@ -58,22 +57,6 @@ pub struct Resolver {
     pub authority_cap: Duration,
 }
 
-/// What this process remembers of an account.
-#[derive(Debug)]
-pub struct Recalled {
-    names: Vec<Pseudonym>,
-    link: Option<Linked>,
-    /// Of whom it is linked to.
-    known: Option<Known>,
-}
-
-impl Recalled {
-    /// Whether nobody needs to be asked.
-    pub fn serves(&self) -> bool {
-        self.known.as_ref().is_some_and(Known::may_be_believed)
-    }
-}
-
 /// What was found about the rider, and what was missing on the way.
 #[derive(Debug)]
 pub struct Resolution {
@@ -91,38 +74,18 @@ enum Found {
 }
 
 impl Resolver {
-    /// What this process remembers of an account. A link is for a medium and the partner whose account it is.
-    pub fn recall(&self, partner: Option<&PartnerId>, medium: &Medium) -> Recalled {
-        let names = self.keys.link_names(partner, medium);
-        let link = self.links.recall(&names);
-        let known = link.as_ref().map(|linked| self.lookups.recall(&linked.subject));
-        Recalled { names, link, known }
-    }
-
     /// Finds what is known of the rider, inside the budget: here, in what the fleet shares, and where it comes from, in
     /// that order. What had to be asked for is left for the others.
-    pub async fn resolve(
-        &self,
-        presented: &Presented,
-        recalled: Recalled,
-        budget: Budget,
-        stages: &mut Stages,
-    ) -> Resolution {
-        let fleet = self.fleet.as_ref().filter(|_| !recalled.serves());
-        let mut beside = fleet.map(|fleet| Beside::of(fleet, presented));
-        let Recalled { names, link, known } = recalled;
-        let link = match link {
-            Some(linked) => Ok(Some((linked, None))),
-            None => self.link(&names, beside.as_mut(), budget).await,
-        };
+    pub async fn resolve(&self, presented: &Presented, budget: Budget, stages: &mut Stages) -> Resolution {
+        let mut beside = self.fleet.as_ref().map(|fleet| Beside::of(fleet, presented));
+        let link = self.link(presented, beside.as_mut(), budget).await;
         stages.passed(Stage::Link);
         let (Linked { subject, stale }, new_link) = match link {
             Ok(Some(linked)) => linked,
             Ok(None) => return Found::NotLinked.into(),
             Err(_) => return Resolution { found: Found::Failed, degraded: Some(Degraded::Registry) },
         };
-        let known = known.unwrap_or_else(|| self.lookups.recall(&subject));
-        let (known, new_facts) = self.facts(&subject, known, beside.as_mut(), budget).await;
+        let (known, new_facts) = self.facts(&subject, beside.as_mut(), budget).await;
         stages.passed(Stage::Facts);
         if let Some(beside) = beside {
             beside.leave(new_link, new_facts);
@@ -140,32 +103,45 @@ impl Resolver {
         }
     }
 
-    /// Whose account it is of which nothing is remembered, and what the registry said if it was asked.
+    /// Whether the fleet need not be asked for this account together with the claim, since this process remembers all of it. Who
+    /// it is and how they are is told to nobody who has not taken the claim.
+    pub fn remembers(&self, partner: &PartnerId, medium: &Medium) -> bool {
+        let subject =
+            || self.links.known(&self.keys.link_names(partner, medium)).map(|linked| linked.subject);
+        self.fleet.is_some() && subject().is_some_and(|subject| self.lookups.remembers(&subject))
+    }
+
+    /// Whose account it is, and what the registry said if it was asked.
     async fn link(
         &self,
-        names: &[Pseudonym],
+        presented: &Presented,
         beside: Option<&mut Beside<'_>>,
         budget: Budget,
     ) -> Result<Option<(Linked, Option<SharedLink>)>, RegistryError> {
+        let (partner, medium) = presented.linked_as();
+        let names = self.keys.link_names(partner, medium);
+        if let Some(linked) = self.links.recall(&names) {
+            return Ok(Some((linked, None)));
+        }
         let shared = match beside {
             Some(beside) => beside.link(budget).await,
             None => None,
         };
-        if let Some(linked) = shared.and_then(|shared| self.links.adopt(names, &shared)) {
+        if let Some(linked) = shared.and_then(|shared| self.links.adopt(&names, &shared)) {
             return Ok(Some((linked, None)));
         }
-        let found = self.links.find(names, budget.capped(self.registry_cap)).await?;
+        let found = self.links.find(&names, budget.capped(self.registry_cap)).await?;
         Ok(found.map(|found| (Linked { subject: found.subject.clone(), stale: false }, Some(found))))
     }
 
-    /// What is known of a subject of whom so much is remembered, and what the authority said if it was asked.
+    /// What is known of a subject, and what the authority said if it was asked.
     async fn facts(
         &self,
         subject: &Subject,
-        known: Known,
         beside: Option<&mut Beside<'_>>,
         budget: Budget,
     ) -> (Known, Option<SharedFacts>) {
+        let known = self.lookups.recall(subject);
         if known.may_be_believed() {
             return (known, None);
         }
