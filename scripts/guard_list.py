@@ -111,8 +111,8 @@ GUARDS = [
     Guard(
         "a-connection-that-hangs-is-counted-by-itself",
         "gateway/src/backends/redis/line.rs",
-        "                    connection.is_useful();",
-        "                    connections.each().for_each(Connection::is_useful);",
+        "                if began.elapsed() <= useful {\n                    connection.is_useful();",
+        "                if began.elapsed() <= useful {\n                    connections.each().for_each(Connection::is_useful);",
         "test(a_connection_that_hangs_alone_is_given_up_after_five_questions_however_often_others_are_answered)",
     ),
     # What is remembered is not believed for longer than was promised, and serves as long as that.
