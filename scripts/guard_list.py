@@ -29,8 +29,8 @@ GUARDS = [
     Guard(
         "redis-breaker",
         "gateway/src/backends/redis/line.rs",
-        "if failures >= ENOUGH {",
-        "if failures == u32::MAX {",
+        "connection.is_useless(weight) >= ENOUGH {",
+        "connection.is_useless(weight) == u32::MAX {",
         "test(a_server_that_hangs_costs_a_few_their_cap_and_then_nobody_anything)",
         END_TO_END,
     ),
