@@ -49,21 +49,28 @@ impl Connection {
         }
     }
 
-    /// Several, sent at once, each by its script's name and once more in full where that is not known.
+    /// Several, sent at once, each by its script's name; and once more at once, in full, those whose name was not known.
     pub(super) async fn run_each(&self, questions: &[Question<'_>]) -> RedisResult<Vec<RedisResult<Value>>> {
-        let mut all = Pipeline::with_capacity(questions.len());
-        for Question { script, keys, arguments } in questions {
-            all.add_command(script.by_name(keys, arguments));
+        let by_name = questions.iter().map(|one| one.script.by_name(one.keys, one.arguments));
+        let mut answers = self.send_each(by_name).await?;
+        let unknown = answers.iter_mut().zip(questions);
+        let unknown = unknown.filter(|(answer, _)| answer.as_ref().is_err_and(is_unknown));
+        let (unknown, questions): (Vec<_>, Vec<&Question<'_>>) = unknown.unzip();
+        if !unknown.is_empty() {
+            let in_full = questions.iter().map(|one| one.script.in_full(one.keys, one.arguments));
+            let again = self.send_each(in_full).await?;
+            unknown.into_iter().zip(again).for_each(|(answer, again)| *answer = again);
         }
-        let answers = self.line.clone().req_packed_commands(&all, 0, questions.len()).await?;
-        let mut each = Vec::with_capacity(questions.len());
-        for (Question { script, keys, arguments }, answer) in questions.iter().zip(answers) {
-            each.push(match answer.extract_error() {
-                Err(error) if is_unknown(&error) => self.send(script.in_full(keys, arguments), false).await,
-                answer => answer,
-            });
+        Ok(answers)
+    }
+
+    async fn send_each(&self, commands: impl Iterator<Item = Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
+        let mut all = redis::pipe();
+        for command in commands {
+            all.add_command(command);
         }
-        Ok(each)
+        let answers = self.line.clone().req_packed_commands(&all, 0, all.len()).await?;
+        Ok(answers.into_iter().map(Value::extract_error).collect())
     }
 
     /// Sends one command; after `ASKING`, which holds for the command behind it only, if need be.

@@ -150,10 +150,11 @@ fn a_connection_that_hangs_alone_is_given_up_after_five_questions_however_often_
 
         // The server does as it is asked over this connection, and says nothing any more.
         let deaf = Arc::clone(&redis);
-        cores.runtimes().remove(1).spawn(async move {
-            let told = timeout(Duration::from_millis(10), client(&deaf, &["REPLY", "OFF"])).await;
-            assert!(told.is_err(), "that is not answered either");
-        });
+        let told = cores
+            .runtimes()
+            .remove(1)
+            .spawn(async move { timeout(Duration::from_millis(10), client(&deaf, &["REPLY", "OFF"])).await });
+        assert!(told.await.unwrap().is_err(), "that is not answered either");
         for question in 1..=5 {
             assert_eq!(over().await, None, "after {question}");
             assert!(!ask_of_second().await.unwrap());
