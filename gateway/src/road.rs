@@ -107,7 +107,9 @@ impl Road {
         let roster = self.roster.load_full();
         let is_enforced = self.policy.enforced(now, &tap.passage).is_some();
 
-        let presented = match &tap.shown {
+        // Where nothing is enforced nobody is asked about (D25), and nothing is named.
+        let names = |partner, medium| is_enforced.then(|| self.resolver.names(partner, medium));
+        let (presented, names) = match &tap.shown {
             Shown::Code(payload) => {
                 let scanned = roster.partners.recognise(payload)?;
                 *partner = scanned.partner().map(|profile| profile.id.clone());
@@ -136,7 +138,8 @@ impl Road {
                     }
                 };
 
-                let with_account = is_enforced && !self.resolver.remembers(&code.partner, &code.medium);
+                let names = names(Some(&code.partner), &code.medium);
+                let with_account = names.as_deref().is_some_and(|names| !self.resolver.remembers(names));
                 let asking = Asking { with_account, left: budget.left() };
                 let fresh = match self.claims.take(code, tap, verdict_id, now, asking).await {
                     Taken::Fresh(fresh) => fresh,
@@ -150,7 +153,7 @@ impl Road {
                     }
                 };
                 stages.passed(Stage::Claim);
-                Presented::Code(fresh)
+                (Presented::Code(fresh), names)
             }
             Shown::Card(card) => {
                 let tapped = self.cards.tap(card, &tap.device).ok_or(Inspect::Throttled)?;
@@ -161,15 +164,15 @@ impl Road {
                 let company = company.map(AsRef::as_ref);
                 let admitted = roster.quotas.admit_card(tapped, company).ok_or(Inspect::Throttled)?;
                 stages.passed(Stage::Quota);
-                Presented::Card(admitted)
+                let names = names(None, admitted.medium());
+                (Presented::Card(admitted), names)
             }
             Shown::Refused(_) => return Err(Inspect::MediumUnsupported.into()),
         };
 
-        let resolution = if is_enforced {
-            self.resolver.resolve(&presented, budget, stages).await
-        } else {
-            Resolution::not_asked()
+        let resolution = match names {
+            Some(names) => self.resolver.resolve(&presented, &names, budget, stages).await,
+            None => Resolution::not_asked(),
         };
 
         let verdict = decide(&self.policy, now, &tap.passage, resolution.evidence()).verdict;

@@ -28,6 +28,7 @@ use crate::{
     domain::{
         decide::Evidence,
         facts::{Facts, Subject},
+        pseudonym::Pseudonym,
         verdict::{Degraded, Finding, Verdict},
     },
     keyring::Keyring,
@@ -74,11 +75,22 @@ enum Found {
 }
 
 impl Resolver {
-    /// Finds what is known of the rider, inside the budget: here, in what the fleet shares, and where it comes from, in
-    /// that order. What had to be asked for is left for the others.
-    pub async fn resolve(&self, presented: &Presented, budget: Budget, stages: &mut Stages) -> Resolution {
+    /// What the link of an account may be called; of a card, which is the same whoever linked it, without a partner.
+    pub fn names(&self, partner: Option<&PartnerId>, medium: &Medium) -> Vec<Pseudonym> {
+        self.keys.link_names(partner, medium)
+    }
+
+    /// Finds what is known of the rider whose link has one of these names, inside the budget: here, in what the fleet shares, and
+    /// where it comes from, in that order. What had to be asked for is left for the others.
+    pub async fn resolve(
+        &self,
+        presented: &Presented,
+        names: &[Pseudonym],
+        budget: Budget,
+        stages: &mut Stages,
+    ) -> Resolution {
         let mut beside = self.fleet.as_ref().map(|fleet| Beside::of(fleet, presented));
-        let link = self.link(presented, beside.as_mut(), budget).await;
+        let link = self.link(names, beside.as_mut(), budget).await;
         stages.passed(Stage::Link);
         let (Linked { subject, stale }, new_link) = match link {
             Ok(Some(linked)) => linked,
@@ -105,32 +117,29 @@ impl Resolver {
 
     /// Whether the fleet need not be asked for this account together with the claim, since this process remembers all of it. Who
     /// it is and how they are is told to nobody who has not taken the claim.
-    pub fn remembers(&self, partner: &PartnerId, medium: &Medium) -> bool {
-        let subject =
-            || self.links.known(&self.keys.link_names(partner, medium)).map(|linked| linked.subject);
-        self.fleet.is_some() && subject().is_some_and(|subject| self.lookups.remembers(&subject))
+    pub fn remembers(&self, names: &[Pseudonym]) -> bool {
+        let linked = || self.links.known(names);
+        self.fleet.is_some() && linked().is_some_and(|linked| self.lookups.remembers(&linked.subject))
     }
 
     /// Whose account it is, and what the registry said if it was asked.
     async fn link(
         &self,
-        presented: &Presented,
+        names: &[Pseudonym],
         beside: Option<&mut Beside<'_>>,
         budget: Budget,
     ) -> Result<Option<(Linked, Option<SharedLink>)>, RegistryError> {
-        let (partner, medium) = presented.linked_as();
-        let names = self.keys.link_names(partner, medium);
-        if let Some(linked) = self.links.recall(&names) {
+        if let Some(linked) = self.links.recall(names) {
             return Ok(Some((linked, None)));
         }
         let shared = match beside {
             Some(beside) => beside.link(budget).await,
             None => None,
         };
-        if let Some(linked) = shared.and_then(|shared| self.links.adopt(&names, &shared)) {
+        if let Some(linked) = shared.and_then(|shared| self.links.adopt(names, &shared)) {
             return Ok(Some((linked, None)));
         }
-        let found = self.links.find(&names, budget.capped(self.registry_cap)).await?;
+        let found = self.links.find(names, budget.capped(self.registry_cap)).await?;
         Ok(found.map(|found| (Linked { subject: found.subject.clone(), stale: false }, Some(found))))
     }
 
