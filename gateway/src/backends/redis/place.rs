@@ -162,7 +162,8 @@ impl Place {
 async fn enter(client: Client) -> Result<Connection, Cause> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE))
+        // Whoever asks has a patience of his own.
+        .set_response_timeout(None)
         .set_pipeline_buffer_size(UNDER_WAY);
     let connected = timeout(PATIENCE, client.get_multiplexed_async_connection_with_config(&config)).await;
     let connected = connected.map_err(|_| Cause::Silent)?.map_err(|error| Cause::of(&error))?;
