@@ -61,6 +61,9 @@ pub(crate) struct Arguments {
     /// Measure a gateway that you start yourself: the command is shown, and waited for.
     #[arg(long, requires = "folder")]
     running: bool,
+    /// The `ridegate` to measure, such as a build for production; without this, the program that measures.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "running")]
+    gateway: Option<PathBuf>,
     /// A program with its arguments that starts the gateway, such as 'taskset -c 0'.
     #[arg(long, value_name = "COMMAND", value_delimiter = ' ', conflicts_with = "running")]
     under: Vec<String>,
@@ -137,7 +140,11 @@ fn mix(arguments: &Arguments) -> Mix {
 fn plan(arguments: &Arguments, mix: Mix) -> Result<Plan<'_>> {
     let cores = std::thread::available_parallelism()?.get();
     let rates = || arguments.rate.iter().copied().map(f64::from).collect();
-    let gateway = if arguments.running { None } else { Some(std::env::current_exe()?) };
+    let gateway = match &arguments.gateway {
+        Some(program) => Some(program.clone()),
+        None if arguments.running => None,
+        None => Some(std::env::current_exe()?),
+    };
     Ok(Plan {
         mix,
         riders: usize::try_from(arguments.riders)?,

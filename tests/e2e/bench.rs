@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Output, Stdio},
 };
@@ -115,6 +116,25 @@ fn a_gateway_that_somebody_else_started_is_measured_and_a_wrong_verdict_noticed(
     assert!(shown.contains("verdicts were WRONG"), "{shown}");
 }
 
+#[test]
+fn another_build_is_measured_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let [program, ran] = ["gateway", "ran"].map(|name| folder.path().join(name));
+    let this = ridegate();
+    let lines = format!(
+        "#!/bin/sh\n: >'{}'\nexec '{}' \"$@\"\n",
+        ran.display(),
+        this.get_program().to_str().unwrap()
+    );
+    fs::write(&program, lines).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut arguments = vec!["--rate", "50", "--seconds", "1", "--riders", "50", "--config", WIDE];
+    arguments.extend(["--gateway", program.to_str().unwrap()]);
+    let done = bench(&arguments);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert!(ran.exists(), "it was this program that was measured");
+}
+
 #[track_caller]
 fn refused(arguments: &[&str], code: i32, why: &str) {
     let done = bench(arguments);
@@ -137,5 +157,8 @@ fn what_cannot_be_measured_is_refused_and_says_why() {
     refused(&["--partners", "metropolis"], 64, "partners: expected some of");
     refused(&["--partners", "alipay=0"], 64, "a weight of 1 or more");
     refused(&["--fresh", "80%", "--forged", "30%"], 64, "more than all");
+    refused(&["--running", "--gateway", "/bin/true"], 64, "cannot be used with");
+    refused(&["--gateway", "/no/such/gateway"], 1, "/no/such/gateway: cannot be started");
+    refused(&["--gateway", "/bin/true"], 1, "the gateway ended before it served");
     refused(&["--config", "[redis"], 1, "the gateway ended before it served");
 }

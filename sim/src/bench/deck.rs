@@ -1,6 +1,6 @@
 //! The codes that will be shown, made and signed before anybody taps, each with what it must be answered with.
 
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::{RngExt, SeedableRng};
@@ -64,11 +64,12 @@ enum What {
     Again(usize),
 }
 
-/// So many taps.
-pub(super) async fn make(count: usize, mix: &Mix, crowd: &mut Crowd) -> Result<Vec<Tap>> {
+/// So many taps, and since when the first of their codes has been valid.
+pub(super) async fn make(count: usize, mix: &Mix, crowd: &mut Crowd) -> Result<(Vec<Tap>, Instant)> {
     let classes: Vec<_> = (0..count).map(|_| mix.class(crowd.rng.random())).collect();
     let fresh = classes.iter().filter(|class| **class == Class::Fresh).count();
     let mut fresh = crowd.fresh(fresh).await?.into_iter();
+    let since = Instant::now();
     let mut drafts = Vec::with_capacity(count);
     // Whoever has shown a code is last in the queue.
     let mut turn = crowd.rng.random_range(0..crowd.known.len());
@@ -93,7 +94,7 @@ pub(super) async fn make(count: usize, mix: &Mix, crowd: &mut Crowd) -> Result<V
     let (wanted, until) = mpsc::channel(1);
     let taps = tokio::task::spawn_blocking(move || sign(drafts, &trust, seed, &wanted)).await?;
     drop(until);
-    taps
+    Ok((taps?, since))
 }
 
 /// A new phone's first code, of this second.
