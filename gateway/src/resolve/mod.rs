@@ -118,8 +118,8 @@ impl Resolver {
     /// Whether the fleet need not be asked for this account together with the claim, since this process remembers all of it. Who
     /// it is and how they are is told to nobody who has not taken the claim.
     pub fn remembers(&self, names: &[Pseudonym]) -> bool {
-        let linked = || self.links.known(names);
-        self.fleet.is_some() && linked().is_some_and(|linked| self.lookups.remembers(&linked.subject))
+        self.fleet.is_some()
+            && self.links.known(names).is_some_and(|linked| self.lookups.remembers(&linked.subject))
     }
 
     /// Whose account it is, and what the registry said if it was asked.
