@@ -74,7 +74,8 @@ impl Local {
         self.left.store(left, Relaxed);
         self.admitted.fetch_add(checked.is_ok().into(), Relaxed);
         self.at.store(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
-        checked.map(drop).map_err(|not_until| not_until.wait_time_from(DefaultClock::default().now()))
+        // The limiter's own clock: to make one costs more than everything else here.
+        checked.map(drop).map_err(|not_until| not_until.wait_time_from(self.limiter.clock().now()))
     }
 
     /// How many tokens there are now, about.

@@ -14,10 +14,7 @@ pub use fleet::Fleet;
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::{
-    DefaultKeyedRateLimiter, Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
 use ridegate_adapters::{
     self as adapters, CodeError, Medium, OnlineCode, PartnerId, Partners, Profile, Recognised, UnixSeconds,
 };
@@ -210,7 +207,7 @@ impl DeviceRates {
     /// Spends one of the device's.
     pub fn spend(&self, device: &Validator) -> Result<(), OverQuota> {
         self.devices.check_key(device).map_err(|not_until| OverQuota {
-            retry_after: not_until.wait_time_from(DefaultClock::default().now()),
+            retry_after: not_until.wait_time_from(self.devices.clock().now()),
             limit: self.burst.get(),
         })
     }
