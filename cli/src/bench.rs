@@ -30,7 +30,10 @@ pub(crate) struct Arguments {
     /// Connections of readers.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=20_000))]
     connections: u16,
-    /// Calls at once, over all connections, where there is no rate. Without this, four for each core: more are too much,
+    /// All taps of a connection go over one stream, as a station computer sends those of its gates; without this each is a call.
+    #[arg(long)]
+    stream: bool,
+    /// Taps at once, over all connections, where there is no rate. Without this, four for each core: more are too much,
     /// and a gateway says so.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     at_once: Option<u16>,
@@ -55,6 +58,12 @@ pub(crate) struct Arguments {
     /// Codes that ran out.
     #[arg(long, value_name = "SHARE", default_value = "1%")]
     expired: Share,
+    /// Codes of another partner, which may show one a second.
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    throttled: Share,
+    /// Codes of nobody's.
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    unrecognized: Share,
     /// Makes the same riders and the same order of what they show again.
     #[arg(long, default_value_t = 2022)]
     seed: u64,
@@ -134,6 +143,8 @@ fn mix(arguments: &Arguments) -> Mix {
         replays: arguments.replays,
         forged: arguments.forged,
         expired: arguments.expired,
+        throttled: arguments.throttled,
+        unrecognized: arguments.unrecognized,
     }
 }
 
@@ -149,6 +160,7 @@ fn plan(arguments: &Arguments, mix: Mix) -> Result<Plan<'_>> {
         mix,
         riders: usize::try_from(arguments.riders)?,
         connections: arguments.connections.into(),
+        stream: arguments.stream,
         at_once: arguments.at_once.map_or(CALLS_A_CORE * cores, usize::from),
         load: match (arguments.max, arguments.rate.is_empty()) {
             (true, _) => Load::Most,

@@ -80,6 +80,31 @@ fn every_verdict_of_every_class_is_checked_measured_and_drawn() {
     assert!(svg.starts_with("<svg") && svg.matches("<circle").count() == 6, "two rates in three lines");
 }
 
+#[test]
+fn taps_of_stations_go_over_streams_and_every_kind_of_refusal_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("bench.json");
+    let mut arguments = vec!["--stream", "--max", "--at-once", "4", "--seconds", "1", "--riders", "100"];
+    arguments.extend(["--throttled", "30%", "--unrecognized", "20%", "--replays", "0", "--config", WIDE]);
+    arguments.extend(["--json", json.to_str().unwrap()]);
+    let done = bench(&arguments);
+    let shown = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{shown}{}", text(&done.stderr));
+    assert!(shown.contains("8 connections, with a stream each"), "{shown}");
+    let report: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    for (class, said) in [
+        ("known", "ALLOW HEALTH_OK"),
+        ("fresh", "ALLOW HEALTH_OK"),
+        ("expired", "INSPECT CODE_EXPIRED"),
+        ("throttled", "INSPECT THROTTLED"),
+        ("unrecognized", "INSPECT CODE_UNRECOGNIZED"),
+    ] {
+        assert!(count(&report, class, said) > 0, "{class} {said}: {shown}");
+    }
+    assert_eq!(report["stream"], true);
+    assert_eq!(report["steps"][0]["undecided"], 0, "what is throttled was due");
+}
+
 /// Starts the gateway that it was told to start, after changing the policy that all expectations hang on.
 fn start_with_another_policy(config: &Path) -> Ended {
     let policy = config.with_file_name("policy.toml");
@@ -156,6 +181,8 @@ fn what_cannot_be_measured_is_refused_and_says_why() {
     refused(&["--running"], 64, "--folder");
     refused(&["--partners", "metropolis"], 64, "partners: expected some of");
     refused(&["--partners", "alipay=0"], 64, "a weight of 1 or more");
+    let everybody = "alipay,beijing-bus,chongqing-metro,cmb,guangzhou-metro,hohhot-metro,shanghai-metro,tianjin-metro,unionpay,yikatong,yitongxing";
+    refused(&["--throttled", "5%", "--partners", everybody], 64, "leave one out of the partners");
     refused(&["--fresh", "80%", "--forged", "30%"], 64, "more than all");
     refused(&["--running", "--gateway", "/bin/true"], 64, "cannot be used with");
     refused(&["--gateway", "/no/such/gateway"], 1, "/no/such/gateway: cannot be started");

@@ -151,6 +151,13 @@ impl Crowd {
         authorise(&self.trust, &partner, &person.account, &mut self.rng)
     }
 
+    /// A phone of the partner that is throttled, if one is.
+    pub(super) fn throttled(&mut self) -> Result<Option<Phone>> {
+        let Some(partner) = self.mix.throttled_partner()? else { return Ok(None) };
+        let account = self.trust.partner(&partner)?.account(1);
+        authorise(&self.trust, &partner, &account, &mut self.rng).map(Some)
+    }
+
     /// Those who link do so now, and the authority knows those whom it has a record of.
     async fn link(&self, people: &[Person]) -> Result<()> {
         let now = Clock::system().now();

@@ -43,6 +43,8 @@ pub(super) enum Due {
     Verdict(Expected),
     /// That it was used before, if that tap was let in; what the rider is told otherwise.
     Replay(usize),
+    /// That its partner shows too many; of one that it may show, that it ran out.
+    Throttled,
 }
 
 /// A tap whose code is not signed yet.
@@ -62,6 +64,8 @@ enum What {
     First { partner: String, account: String, second: u32 },
     /// The code of that tap.
     Again(usize),
+    /// These bytes.
+    Bytes(Vec<u8>),
 }
 
 /// So many taps, and since when the first of their codes has been valid.
@@ -71,6 +75,7 @@ pub(super) async fn make(count: usize, mix: &Mix, crowd: &mut Crowd) -> Result<(
     let mut fresh = crowd.fresh(fresh).await?.into_iter();
     let since = Instant::now();
     let mut drafts = Vec::with_capacity(count);
+    let throttled = crowd.throttled()?;
     // Whoever has shown a code is last in the queue.
     let mut turn = crowd.rng.random_range(0..crowd.known.len());
     for (place, class) in classes.into_iter().enumerate() {
@@ -85,6 +90,12 @@ pub(super) async fn make(count: usize, mix: &Mix, crowd: &mut Crowd) -> Result<(
                 // Nothing was let in yet.
                 None => by_known(Class::Known, place, &mut turn, mix, crowd)?,
             },
+            Class::Throttled => {
+                let what =
+                    What::Code(throttled.clone().context("nobody is throttled")?, ran_out(crowd::now()?));
+                Draft { class, what, due: Due::Throttled, caller: place }
+            }
+            Class::Unrecognized => unrecognized(place, &mut crowd.rng),
             _ => by_known(class, place, &mut turn, mix, crowd)?,
         };
         drafts.push(draft);
@@ -126,14 +137,24 @@ fn by_known(class: Class, place: usize, turn: &mut usize, mix: &Mix, crowd: &mut
     )
 }
 
+/// When a code was made that has run out.
+fn ran_out(now: u32) -> u32 {
+    now - u32::from(MAX_VALIDITY_S) - OVER_S
+}
+
+/// What somebody shows whose app is none of ours.
+fn unrecognized(place: usize, rng: &mut ChaCha20Rng) -> Draft {
+    let link = format!("https://ticket.example/{:032x}", rng.random::<u128>());
+    let expected = Expected { allow: false, reason: "CODE_UNRECOGNIZED", ..enters(Rider::Unlinked) };
+    let (what, due) = (What::Bytes(link.into()), Due::Verdict(expected));
+    Draft { class: Class::Unrecognized, what, due, caller: place }
+}
+
 fn shown(class: Class, known: &mut Known, now: u32) -> Option<(What, Expected)> {
     let phone = known.phone.clone();
     let untrusted = |reason| Expected { allow: false, reason, ..enters(Rider::Unlinked) };
     Some(match class {
-        Class::Expired => {
-            let second = now - u32::from(MAX_VALIDITY_S) - OVER_S;
-            (What::Code(phone, second), untrusted("CODE_EXPIRED"))
-        }
+        Class::Expired => (What::Code(phone, ran_out(now)), untrusted("CODE_EXPIRED")),
         Class::Forged => (What::Forged(phone, known.second(now)?), untrusted("CODE_UNTRUSTED")),
         _ => (What::Code(phone, known.second(now)?), enters(known.person.rider)),
     })
@@ -145,7 +166,7 @@ fn replayed(drafts: &[Draft], rng: &mut ChaCha20Rng) -> Option<usize> {
     (0..TRIES).map(|_| rng.random_range(0..before)).find(|place| {
         drafts.get(*place).is_some_and(|draft| match &draft.due {
             Due::Verdict(expected) => expected.allow,
-            Due::Replay(_) => false,
+            Due::Replay(_) | Due::Throttled => false,
         })
     })
 }
@@ -203,6 +224,7 @@ fn signed(
                 crowd::authorise(trust, partner, account, &mut rng)?.code(*second)?
             }
             What::Again(_) => Vec::new(),
+            What::Bytes(bytes) => bytes.clone(),
         });
         if place.is_multiple_of(PORTION) {
             ensure!(!wanted.is_closed(), "nobody waits for the codes any more");

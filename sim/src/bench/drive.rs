@@ -12,19 +12,18 @@ use std::{
 use anyhow::{Context, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
-use ridegate_proto::validator::v1::{
-    CheckRequest, Direction, Verdict, check_request::Medium, validator_service_client::ValidatorServiceClient,
-};
+use ridegate_proto::validator::v1::{CheckRequest, Direction, Verdict, check_request::Medium};
 use tokio::{
     runtime::Handle,
     sync::mpsc,
     task::{JoinSet, spawn_blocking},
     time::timeout,
 };
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use super::{
     deck::{Due, Tap},
+    reader::Reader,
     tally::{Standing, Tally},
 };
 use crate::progress::Progress;
@@ -37,7 +36,7 @@ struct Show {
     taps: Vec<Tap>,
     /// Of each tap that shows a code for the first time.
     codes: Vec<Code>,
-    callers: Vec<Channel>,
+    readers: Arc<[Reader]>,
     tally: Mutex<Tally>,
     /// The longest that a tap was late by the callers' own fault, in µs.
     late: AtomicU64,
@@ -64,11 +63,11 @@ pub(super) struct Shown {
 }
 
 impl Show {
-    fn new(taps: Vec<Tap>, callers: &[Channel], name: &str, progress: Progress) -> Result<Arc<Self>> {
+    fn new(taps: Vec<Tap>, readers: &Arc<[Reader]>, name: &str, progress: Progress) -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             codes: taps.iter().map(|_| Code::default()).collect(),
             taps,
-            callers: callers.to_vec(),
+            readers: Arc::clone(readers),
             tally: Mutex::new(Tally::new()?),
             late: AtomicU64::new(0),
             name: name.to_owned(),
@@ -82,12 +81,12 @@ impl Show {
         let Some(tap) = self.taps.get(place) else { return };
         let (first, is_again) = match tap.due {
             Due::Replay(of) => (of, true),
-            Due::Verdict(_) => (place, false),
+            Due::Verdict(_) | Due::Throttled => (place, false),
         };
         let Some(code) = self.codes.get(first) else { return };
         code.again.fetch_or(is_again, Relaxed);
-        let callers = self.callers.len().max(1);
-        let Some(channel) = self.callers.get(tap.caller % callers) else { return };
+        let readers = self.readers.len().max(1);
+        let Some(reader) = self.readers.get(tap.caller % readers) else { return };
         let request = CheckRequest {
             request_id: format!("{}-{place}", self.name),
             medium: Some(Medium::QrCode(tap.code.clone().into())),
@@ -96,10 +95,9 @@ impl Show {
             device_id: String::new(),
             scanned_at: None,
         };
-        let mut client = ValidatorServiceClient::new(channel.clone());
-        let answer = timeout(ANSWER, client.check(request)).await;
+        let answer = timeout(ANSWER, reader.check(request)).await;
         let answer = answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")));
-        let (answer, took) = (answer.map(tonic::Response::into_inner), due.elapsed());
+        let took = due.elapsed();
         let allow = answer.as_ref().is_ok_and(|answer| answer.verdict() == Verdict::Allow);
         let code =
             Standing { overtaken: code.again.load(Relaxed), let_in: code.let_in.fetch_or(allow, Relaxed) };
@@ -124,12 +122,12 @@ impl Show {
 /// As fast as they are answered, so many calls at once.
 pub(super) async fn at_most(
     taps: Vec<Tap>,
-    callers: &[Channel],
+    readers: &Arc<[Reader]>,
     at_once: usize,
     name: &str,
     progress: Progress,
 ) -> Result<Shown> {
-    let show = Show::new(taps, callers, name, progress)?;
+    let show = Show::new(taps, readers, name, progress)?;
     let (next, began) = (Arc::new(AtomicUsize::new(0)), Instant::now());
     let mut streams: JoinSet<()> = JoinSet::new();
     for _ in 0..at_once {
@@ -151,12 +149,12 @@ pub(super) async fn at_most(
 /// At this rate, whether or not they are answered: taps come by themselves, as riders do, so many a second on average.
 pub(super) async fn at_rate(
     taps: Vec<Tap>,
-    callers: &[Channel],
+    readers: &Arc<[Reader]>,
     rate: f64,
     name: &str,
     progress: Progress,
 ) -> Result<Shown> {
-    let show = Show::new(taps, callers, name, progress)?;
+    let show = Show::new(taps, readers, name, progress)?;
     let (began, runtime) = (Instant::now(), Handle::current());
     let (left, mut all) = mpsc::channel::<()>(1);
     let pacing = {

@@ -77,6 +77,10 @@ pub struct Mix {
     pub forged: Share,
     /// Codes that ran out.
     pub expired: Share,
+    /// Codes of another partner, which shows more than it may.
+    pub throttled: Share,
+    /// Codes of nobody's.
+    pub unrecognized: Share,
 }
 
 /// What a tap is.
@@ -95,6 +99,10 @@ pub enum Class {
     Forged,
     /// A code that ran out.
     Expired,
+    /// A code of a partner that shows more than it may.
+    Throttled,
+    /// A code of nobody's.
+    Unrecognized,
 }
 
 impl Class {
@@ -107,6 +115,8 @@ impl Class {
             Self::Replay => "replayed",
             Self::Forged => "forged",
             Self::Expired => "expired",
+            Self::Throttled => "throttled",
+            Self::Unrecognized => "unrecognized",
         }
     }
 }
@@ -123,17 +133,17 @@ impl Mix {
             replays: none,
             forged: none,
             expired: none,
+            throttled: none,
+            unrecognized: none,
         }
     }
 
     /// Refuses partners who do not ship or whose riders show no codes, and shares that are more than all.
     pub fn check(&self) -> Result<()> {
         ensure!(!self.partners.is_empty(), "partners: expected one at least");
-        let profiles = Profile::shipped()?;
-        let shows = |one: &&Profile| !one.mot.is_empty() || one.alipay.is_some() || one.is_online();
-        let known: Vec<_> = profiles.iter().filter(shows).map(|one| one.id.as_str()).collect();
+        let known = shown()?;
         for (place, Weight { partner, .. }) in self.partners.iter().enumerate() {
-            if !known.contains(&partner.as_str()) {
+            if !known.contains(partner) {
                 bail!("partners: expected some of {}", known.join(", "));
             }
             let before = self.partners.iter().take(place);
@@ -148,16 +158,31 @@ impl Mix {
             "the shares of what is not known and genuine are {}% together, more than all",
             percent(all)
         );
+        ensure!(
+            self.throttled.part() == 0.0 || self.throttled_partner()?.is_some(),
+            "the throttled are another partner's: leave one out of the partners"
+        );
         Ok(())
     }
 
-    const fn shares(&self) -> [(Class, Share); 5] {
+    /// Whose codes are throttled: a partner of nobody else's.
+    pub(super) fn throttled_partner(&self) -> Result<Option<String>> {
+        if self.throttled.part() == 0.0 {
+            return Ok(None);
+        }
+        let is_free = |name: &String| self.partners.iter().all(|one| one.partner != *name);
+        Ok(shown()?.into_iter().find(is_free))
+    }
+
+    const fn shares(&self) -> [(Class, Share); 7] {
         [
             (Class::Fresh, self.fresh),
             (Class::Phone, self.phones),
             (Class::Replay, self.replays),
             (Class::Forged, self.forged),
             (Class::Expired, self.expired),
+            (Class::Throttled, self.throttled),
+            (Class::Unrecognized, self.unrecognized),
         ]
     }
 
@@ -187,6 +212,12 @@ impl Mix {
     }
 }
 
+/// Partners whose riders show codes.
+fn shown() -> Result<Vec<String>> {
+    let shows = |one: &Profile| !one.mot.is_empty() || one.alipay.is_some() || one.is_online();
+    Ok(Profile::shipped()?.iter().filter(|one| shows(one)).map(|one| one.id.to_string()).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +225,8 @@ mod tests {
     fn mix(shares: [&str; 5]) -> Mix {
         let [fresh, phones, replays, forged, expired] = shares.map(|share| share.parse().unwrap());
         let partners = vec!["yikatong=3".parse().unwrap(), "alipay".parse().unwrap()];
-        Mix { partners, fresh, phones, replays, forged, expired }
+        let none = Share::default();
+        Mix { partners, fresh, phones, replays, forged, expired, throttled: none, unrecognized: none }
     }
 
     fn refusal(mix: &Mix) -> String {
@@ -235,6 +267,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_throttled_is_nobody_else() {
+        let mut mix = mix(["10%"; 5]);
+        assert_eq!(mix.throttled_partner().unwrap(), None);
+        mix.throttled = "20%".parse().unwrap();
+        let throttled = mix.throttled_partner().unwrap().unwrap();
+        assert!(!["yikatong", "alipay"].contains(&throttled.as_str()), "{throttled}");
+        mix.check().unwrap();
+        mix.unrecognized = "40%".parse().unwrap();
+        assert!(refusal(&mix).contains("110% together"));
+        mix.unrecognized = Share::default();
+        mix.partners = shown().unwrap().iter().map(|name| name.parse().unwrap()).collect();
+        assert!(refusal(&mix).contains("leave one out"));
+    }
+
+    #[test]
     fn every_class_and_partner_has_its_share() {
         let mix = mix(["50%", "20%", "10%", "5%", "5%"]);
         let at = [(0.0, Class::Fresh), (0.49, Class::Fresh), (0.51, Class::Phone), (0.75, Class::Replay)];
@@ -245,5 +292,7 @@ mod tests {
         }
         assert_eq!([0.0, 0.74, 0.76, 0.9999].map(|number| mix.partner(number)), [0, 0, 1, 1]);
         assert_eq!(mix.known().class(0.0), Class::Known);
+        let mix = Mix { throttled: mix.forged, unrecognized: mix.expired, ..mix };
+        assert_eq!([0.91, 0.96].map(|number| mix.class(number)), [Class::Throttled, Class::Unrecognized]);
     }
 }

@@ -7,6 +7,7 @@ mod deck;
 mod drive;
 mod mix;
 mod plot;
+mod reader;
 mod report;
 mod stand;
 mod tally;
@@ -19,11 +20,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tonic::transport::Channel;
 
 use self::{
     crowd::{Crowd, SHOWN_WITHIN},
     drive::Shown,
+    reader::Reader,
     stand::{Gateway, Stand},
 };
 pub use self::{
@@ -51,7 +52,9 @@ pub struct Plan<'a> {
     pub riders: usize,
     /// Connections of readers.
     pub connections: usize,
-    /// Calls at once, over all connections, where as much is asked as is answered.
+    /// Whether each connection is a station's, whose taps go over one stream; else each tap is a call.
+    pub stream: bool,
+    /// Taps at once, over all connections, where as much is asked as is answered.
     pub at_once: usize,
     /// How much is asked.
     pub load: Load,
@@ -96,8 +99,8 @@ pub async fn run(plan: &Plan<'_>) -> Result<Report> {
     let (trust, authority) = (Arc::clone(&stand.trust), stand.authority.clone());
     let crowd =
         Crowd::gather(plan.riders, plan.seed, &plan.mix, trust, authority, stand.partners(plan)?).await?;
-    let callers = stand.readers(plan.connections).await?;
-    let mut bench = Bench { plan, crowd, callers, gateway, shown: 0 };
+    let readers = stand.readers(plan).await?.into();
+    let mut bench = Bench { plan, crowd, readers, gateway, shown: 0 };
     let report = bench.measure().await?;
     bench.gateway.stop().await?;
     Ok(report)
@@ -107,7 +110,7 @@ pub async fn run(plan: &Plan<'_>) -> Result<Report> {
 struct Bench<'a> {
     plan: &'a Plan<'a>,
     crowd: Crowd,
-    callers: Vec<Channel>,
+    readers: Arc<[Reader]>,
     gateway: Gateway,
     /// How many decks were shown.
     shown: usize,
@@ -160,8 +163,8 @@ impl Bench<'_> {
         let before = self.cost().await?;
         let bar = progress(taps.len(), "taps ");
         let shown = match pace {
-            Pace::Rate(rate) => drive::at_rate(taps, &self.callers, rate, &name, bar).await?,
-            Pace::AtOnce(calls) => drive::at_most(taps, &self.callers, calls, &name, bar).await?,
+            Pace::Rate(rate) => drive::at_rate(taps, &self.readers, rate, &name, bar).await?,
+            Pace::AtOnce(at_once) => drive::at_most(taps, &self.readers, at_once, &name, bar).await?,
         };
         let after = self.cost().await?;
         let unit = f64::midpoint(unit, machine::unit().context("R cannot be measured")?);

@@ -89,7 +89,9 @@ pub struct Report {
     pub riders: usize,
     /// Connections.
     pub connections: usize,
-    /// Calls at once, where there is no rate.
+    /// Whether all taps of a connection went over one stream; else each was a call.
+    pub stream: bool,
+    /// Taps at once, where there is no rate.
     pub at_once: usize,
     /// Makes the same again.
     pub seed: u64,
@@ -196,6 +198,7 @@ impl Report {
             mix: plan.mix.clone(),
             riders: plan.riders,
             connections: plan.connections,
+            stream: plan.stream,
             at_once: plan.at_once,
             seed: plan.seed,
             cores: cores()?,
@@ -243,21 +246,24 @@ fn right(table: &mut Table, from: usize) {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mix, riders, connections, at_once, cores, seed, .. } = self;
+        let Self { mix, riders, connections, stream, at_once, cores, seed, .. } = self;
+        let calls = if *stream { "with a stream each" } else { "a call for each tap" };
         let partners: Vec<_> =
             mix.partners.iter().map(|one| format!("{}={}", one.partner, one.weight)).collect();
         writeln!(
             f,
-            "{riders} known riders, {connections} connections, seed {seed}; {cores} cores for the gateway, its callers and all behind it"
+            "{riders} known riders, {connections} connections, {calls}, seed {seed}; {cores} cores for the gateway, its callers and all behind it"
         )?;
         writeln!(
             f,
-            "shown: {} first taps, {} new phones, {} replayed, {} forged, {} expired; {}\n",
+            "shown: {} first taps, {} new phones, {} replayed, {} forged, {} expired, {} throttled, {} unrecognized; {}\n",
             mix.fresh,
             mix.phones,
             mix.replays,
             mix.forged,
             mix.expired,
+            mix.throttled,
+            mix.unrecognized,
             partners.join(" ")
         )?;
         let mut loads = table(HEADER);
@@ -268,7 +274,7 @@ impl fmt::Display for Report {
         writeln!(f, "{loads}")?;
         writeln!(
             f,
-            "– : {at_once} calls at once. Times are from when a tap was due; CPU and memory are the gateway's own.\n"
+            "– : {at_once} taps at once. Times are from when a tap was due; CPU and memory are the gateway's own.\n"
         )?;
         writeln!(f, "{}", self.answers())?;
         let units = self.steps.iter().map(|step| step.r_us);
@@ -341,11 +347,21 @@ pub(super) mod tests {
     pub(in crate::bench) fn report(rates: &[Option<f64>]) -> Report {
         let none = "0".parse().unwrap();
         let partners = vec!["yikatong".parse().unwrap()];
-        let mix = Mix { partners, fresh: none, phones: none, replays: none, forged: none, expired: none };
+        let mix = Mix {
+            partners,
+            fresh: none,
+            phones: none,
+            replays: none,
+            forged: none,
+            expired: none,
+            throttled: none,
+            unrecognized: none,
+        };
         Report {
             mix,
             riders: 4,
             connections: 2,
+            stream: false,
             at_once: 8,
             seed: 1,
             cores: 2,

@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
+    io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::CommandExt,
     path::PathBuf,
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 use tokio::{task::JoinSet, time::sleep};
 use tonic::transport::{Channel, Endpoint};
 
-use super::Plan;
+use super::{Plan, reader::Reader};
 use crate::{
     authority::Authority,
     city::resolvers,
@@ -48,6 +49,9 @@ const LOG: &str = "gateway.log";
 /// A policy that holds today, whatever today is: a test counts for three days.
 const POLICY: &str = "name = \"bench\"\nversion = 1\ntime_zone = \"Asia/Shanghai\"\n\
                       [[windows]]\nfrom = \"2000-01-01\"\nmax_day = 3\n[[counting]]\nbase = \"report\"\n";
+
+/// A partner that shows more than one a second shows more than it may.
+const SPENT: &[u8] = b"[quota]\ncodes_per_second = 1\ncodes_burst = 1\n";
 
 /// Everything that a gateway needs.
 pub(super) struct Stand {
@@ -89,6 +93,10 @@ impl Stand {
             folder,
         };
         fs::write(stand.folder.join("policy.toml"), POLICY)?;
+        if let Some(partner) = plan.mix.throttled_partner()? {
+            let profile = stand.folder.join("profiles").join(format!("{partner}.toml"));
+            OpenOptions::new().append(true).open(profile)?.write_all(SPENT)?;
+        }
         fs::write(stand.config(), stand.configuration(plan))?;
         Ok(stand)
     }
@@ -183,35 +191,36 @@ impl Stand {
             .collect()
     }
 
-    /// So many connections of readers. Two that follow each other are of different readers, if there are two.
-    pub(super) async fn readers(&self, count: usize) -> Result<Vec<Channel>> {
+    /// Readers, each with a connection. Two that follow each other have different names, if there are two.
+    pub(super) async fn readers(&self, plan: &Plan<'_>) -> Result<Vec<Reader>> {
+        let (count, stream) = (plan.connections, plan.stream);
         let endpoints: Vec<_> = (0..count.min(READERS))
             .map(|number| self.caller(&format!("reader-{number}"), &reader(number)))
             .collect::<Result<_>>()?;
         let progress = progress(count, "readers connect ");
-        let mut connecting: JoinSet<Result<(usize, Channel), tonic::transport::Error>> = JoinSet::new();
-        let mut channels = Vec::with_capacity(count);
+        let mut connecting: JoinSet<Result<(usize, Reader)>> = JoinSet::new();
+        let mut readers = Vec::with_capacity(count);
         for number in 0..count {
             if connecting.len() >= HANDSHAKES_AT_ONCE {
-                channels.push(connecting.join_next().await.context("nobody connects")???);
+                readers.push(connecting.join_next().await.context("nobody connects")???);
             }
             // Whoever comes after the last is the first: they are not of one reader either.
             let would_be_the_first = number > 0 && number % READERS == 0 && number + 1 == count;
-            let reader = if would_be_the_first { READERS / 2 } else { number % READERS };
-            let endpoint = endpoints.get(reader).context("no such reader")?.clone();
+            let name = if would_be_the_first { READERS / 2 } else { number % READERS };
+            let endpoint = endpoints.get(name).context("no such reader")?.clone();
             let progress = progress.clone();
             connecting.spawn(async move {
-                let channel = endpoint.connect().await?;
+                let reader = Reader::new(endpoint.connect().await?, stream).await?;
                 progress.step();
-                Ok((number, channel))
+                Ok((number, reader))
             });
         }
-        while let Some(channel) = connecting.join_next().await {
-            channels.push(channel??);
+        while let Some(reader) = connecting.join_next().await {
+            readers.push(reader??);
         }
-        channels.sort_by_key(|(number, _)| *number);
+        readers.sort_by_key(|(number, _)| *number);
         progress.finish();
-        Ok(channels.into_iter().map(|(_, channel)| channel).collect())
+        Ok(readers.into_iter().map(|(_, reader)| reader).collect())
     }
 }
 

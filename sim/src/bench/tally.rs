@@ -102,6 +102,7 @@ fn worth(due: &Due, code: Standing, allow: bool, reason: Reason) -> Worth {
         Due::Verdict(expected) => code.overtaken && refused || expected.allow == allow && is(expected.reason),
         // Whether it was used is not known here.
         Due::Replay(_) => allow || refused,
+        Due::Throttled => !allow && (is("THROTTLED") || is("CODE_EXPIRED")),
     };
     let doubt = matches!(reason, Reason::Overloaded | Reason::Throttled | Reason::LookupFailed);
     match (right, doubt && !allow) {
@@ -118,6 +119,7 @@ fn expected(due: &Due, code: Standing) -> String {
             format!("{} {}", if expected.allow { "ALLOW" } else { "INSPECT" }, expected.reason)
         }
         Due::Replay(_) => "ALLOW, or INSPECT CODE_REPLAYED".to_owned(),
+        Due::Throttled => "INSPECT THROTTLED".to_owned(),
     }
 }
 
@@ -145,10 +147,10 @@ mod tests {
 
     #[test]
     fn only_what_was_due_is_right_and_doubt_is_counted_apart() {
-        use Reason::{CodeReplayed, HealthOk, LookupFailed, Overloaded, TestOverdue, Throttled};
+        use Reason::{CodeExpired, CodeReplayed, HealthOk, LookupFailed, Overloaded, TestOverdue, Throttled};
         let healthy = Due::Verdict(enters(Rider::Healthy));
         let overdue = Due::Verdict(enters(Rider::Overdue));
-        let replay = Due::Replay(0);
+        let (replay, throttled) = (Due::Replay(0), Due::Throttled);
         let new = Standing::default();
         let (overtaken, used) =
             (Standing { overtaken: true, ..new }, Standing { overtaken: true, let_in: true });
@@ -173,6 +175,11 @@ mod tests {
             (&replay, overtaken, Verdict::Allow, HealthOk, (0, 0)),
             (&replay, overtaken, Verdict::Inspect, CodeReplayed, (0, 0)),
             (&replay, overtaken, Verdict::Inspect, TestOverdue, (0, 1)),
+            (&throttled, new, Verdict::Inspect, Throttled, (0, 0)),
+            (&throttled, new, Verdict::Inspect, CodeExpired, (0, 0)),
+            (&throttled, new, Verdict::Inspect, Overloaded, (1, 0)),
+            (&throttled, new, Verdict::Inspect, TestOverdue, (0, 1)),
+            (&throttled, new, Verdict::Allow, Throttled, (0, 1)),
         ];
         for (due, code, verdict, reason, (undecided, wrong)) in cases {
             let tally = noted(due, code, verdict, reason);
