@@ -1,5 +1,5 @@
 //! Ridegate beside what its users would pick instead, in one run on one machine: CPU of each server's process for one answer,
-//! over mTLS, eight connections, sixty-four calls at once. `make compare` does it all.
+//! over mTLS, eight connections, sixty-four questions at once. `make compare` does it all.
 //!
 //! A peer answers a question of the same kind as cheaply as it can: whether one more tap of a partner's is within its budget. It
 //! checks no signature, finds no link, applies no policy.
@@ -72,7 +72,7 @@ async fn main() -> Result<()> {
             for peer in Peer::value_variants() {
                 rows.push(drive::measure(*peer, Duration::from_secs(seconds)).await?);
             }
-            for case in [RAN_OUT, KNOWN, NEW_PHONES] {
+            for case in [RAN_OUT, RAN_OUT.on_streams(), KNOWN, KNOWN.on_streams(), NEW_PHONES] {
                 rows.push(case.measure(&gateway, "ridegate", seconds)?);
             }
             for case in [KNOWN, NEW_PHONES] {
@@ -87,20 +87,28 @@ async fn main() -> Result<()> {
 /// What the gateway is shown.
 struct Case {
     name: &'static str,
+    /// One stream for a connection's taps, as stations send them, instead of a call for each.
+    stream: bool,
     new_phones: &'static str,
     expired: &'static str,
 }
 
 /// Refused before any signature: what a rate limit does, and more.
-const RAN_OUT: Case = Case { name: "codes that ran out", new_phones: "0", expired: "100%" };
-const KNOWN: Case = Case { name: "riders and phones it knows, one signature", new_phones: "0", expired: "0" };
-const NEW_PHONES: Case = Case { name: "new phones, two signatures", new_phones: "100%", expired: "0" };
+const RAN_OUT: Case = Case { name: "codes that ran out", stream: false, new_phones: "0", expired: "100%" };
+const KNOWN: Case =
+    Case { name: "riders and phones it knows, one signature", stream: false, new_phones: "0", expired: "0" };
+const NEW_PHONES: Case =
+    Case { name: "new phones, two signatures", stream: false, new_phones: "100%", expired: "0" };
 
 /// As many calls at once as the peers are asked; by itself a gateway would say that so many are too much for two cores.
 const AT_ONCE: &str = "64";
 const PATIENT: &str = "[verdict]\nbudget = \"10s\"\nwait = \"10s\"\n";
 
 impl Case {
+    const fn on_streams(self) -> Self {
+        Self { stream: true, ..self }
+    }
+
     fn measure(&self, gateway: &Path, name: &str, seconds: u64) -> Result<Row> {
         let folder = tempfile::tempdir()?;
         let json = folder.path().join("bench.json");
@@ -108,6 +116,7 @@ impl Case {
             .args(["bench", "--max", "--seconds", &seconds.to_string()])
             .args(["--connections", "8", "--at-once", AT_ONCE, "--config", PATIENT])
             .args(["--fresh", "0", "--new-phones", self.new_phones, "--expired", self.expired])
+            .args(self.stream.then_some("--stream"))
             .args(["--replays", "0", "--forged", "0", "--json"])
             .arg(&json)
             .output()
@@ -118,7 +127,7 @@ impl Case {
         let step = report["steps"].get(0).context("no measurement")?;
         let number = |name: &str| step[name].as_f64().context("a number");
         Ok(Row {
-            name: format!("{name}: {}", self.name),
+            name: format!("{name}{}: {}", if self.stream { ", streams" } else { "" }, self.name),
             answers_per_second: number("answered_per_second")?,
             cpu_us: number("cpu_us_per_verdict")?,
             r_us: number("r_us")?,
@@ -132,7 +141,7 @@ fn show(rows: &[Row]) {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
-        "over mTLS, 8 connections, 64 calls at once",
+        "over mTLS, 8 connections, 64 at once",
         "answers/s",
         "CPU µs each",
         "÷ R",
