@@ -100,7 +100,7 @@ mod quotas;
 mod redis_lines;
 #[path = "e2e/redis_settings.rs"]
 mod redis_settings;
-#[path = "e2e/registry.rs"]
+#[path = "e2e/registry/mod.rs"]
 mod registry;
 #[path = "e2e/registry_tls.rs"]
 mod registry_tls;
