@@ -51,6 +51,7 @@ fmt:
 lint: licences
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p ridegate --no-default-features --locked -- -D warnings
+	CARGO="$(CARGO)" scripts/compare --check
 	@if npx --yes $(BUF) --version >/dev/null 2>&1; then \
 		cd proto && npx --yes $(BUF) lint; \
 	else \

@@ -40,6 +40,16 @@ impl PublicKey {
         self
     }
 
+    /// About: there is no table, but how many keys there is room for is reckoned from it.
+    pub const SEEN_BYTES: usize = size_of::<Self>();
+    /// The same.
+    pub const FIXED_BYTES: usize = Self::SEEN_BYTES;
+
+    /// What one takes of memory, in bytes, its user id with it.
+    pub const fn bytes(&self) -> usize {
+        size_of::<Self>() + USER_ID.len()
+    }
+
     /// Whether `signature` (r‖s, 32 bytes each, big-endian) is this key's over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         Signature::from_slice(signature).is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
