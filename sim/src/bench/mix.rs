@@ -63,7 +63,7 @@ impl FromStr for Weight {
 }
 
 /// Shares of all taps. What is left is shown by riders whom the gateway knows, with phones that it knows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Mix {
     /// Whose riders they are.
     pub partners: Vec<Weight>,
@@ -125,17 +125,7 @@ impl Mix {
     /// Only riders and phones that the gateway knows.
     #[must_use]
     pub(super) fn known(&self) -> Self {
-        let none = Share::default();
-        Self {
-            partners: self.partners.clone(),
-            fresh: none,
-            phones: none,
-            replays: none,
-            forged: none,
-            expired: none,
-            throttled: none,
-            unrecognized: none,
-        }
+        Self { partners: self.partners.clone(), ..Self::default() }
     }
 
     /// Refuses partners who do not ship or whose riders show no codes, and shares that are more than all.
@@ -225,8 +215,7 @@ mod tests {
     fn mix(shares: [&str; 5]) -> Mix {
         let [fresh, phones, replays, forged, expired] = shares.map(|share| share.parse().unwrap());
         let partners = vec!["yikatong=3".parse().unwrap(), "alipay".parse().unwrap()];
-        let none = Share::default();
-        Mix { partners, fresh, phones, replays, forged, expired, throttled: none, unrecognized: none }
+        Mix { partners, fresh, phones, replays, forged, expired, ..Mix::default() }
     }
 
     fn refusal(mix: &Mix) -> String {

@@ -345,20 +345,9 @@ pub(super) mod tests {
 
     /// As measured at these rates.
     pub(in crate::bench) fn report(rates: &[Option<f64>]) -> Report {
-        let none = "0".parse().unwrap();
         let partners = vec!["yikatong".parse().unwrap()];
-        let mix = Mix {
-            partners,
-            fresh: none,
-            phones: none,
-            replays: none,
-            forged: none,
-            expired: none,
-            throttled: none,
-            unrecognized: none,
-        };
         Report {
-            mix,
+            mix: Mix { partners, ..Mix::default() },
             riders: 4,
             connections: 2,
             stream: false,
